@@ -1,0 +1,4 @@
+import { startCognitoLocal } from './cognito-local.ts';
+import { describeSync } from './sync.ts';
+
+describeSync('cognito-local', startCognitoLocal);

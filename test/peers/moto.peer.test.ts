@@ -1,0 +1,4 @@
+import { startMoto } from './moto.ts';
+import { describeSync } from './sync.ts';
+
+describeSync('moto', startMoto);
