@@ -1,0 +1,136 @@
+/** AWS: by the name of the error. Rows of the error table. */
+import type { ErrorKind } from './error-table.ts';
+
+export const AWS: readonly ErrorKind[] = [
+  {
+    kind: 'aws-throttled',
+    door: 'aws',
+    action: 'retry',
+    what: 'AWS throttles requests',
+    advice:
+      'none for a while; if it lasts, lower REQUESTS_PER_SECOND: the quota is shared with every caller in this account and Region',
+    names: [
+      'TooManyRequestsException',
+      'ThrottlingException',
+      'Throttling',
+      'ThrottledException',
+      'RequestThrottled',
+      'RequestThrottledException',
+      'RequestLimitExceeded',
+      'LimitExceededException',
+      'OverLimit',
+      'SlowDown',
+    ],
+  },
+  {
+    kind: 'aws-unavailable',
+    door: 'aws',
+    action: 'retry',
+    what: 'AWS has trouble of its own',
+    advice: 'none; if it lasts, look at the AWS Health Dashboard for the Region',
+    names: [
+      'InternalErrorException',
+      'InternalError',
+      'InternalFailure',
+      'InternalException',
+      'InternalServerError',
+      'ServiceUnavailable',
+      'ServiceUnavailableException',
+    ],
+  },
+  {
+    kind: 'aws-credentials',
+    door: 'aws',
+    action: 'retry',
+    what: 'AWS does not accept the credentials, or there are none',
+    advice:
+      "give the process credentials that AWS's SDK finds (IRSA, Pod Identity, a profile, keys) and that have not expired; check the machine's clock",
+    names: [
+      'CredentialsProviderError',
+      'TokenProviderError',
+      'ExpiredTokenException',
+      'ExpiredToken',
+      'InvalidClientTokenId',
+      'InvalidSignatureException',
+      'SignatureDoesNotMatch',
+      'IncompleteSignature',
+      'IncompleteSignatureException',
+      'MissingAuthenticationToken',
+      'MissingAuthenticationTokenException',
+      'OptInRequired',
+      'RequestExpired',
+      'UnrecognizedClientException',
+    ],
+  },
+  {
+    kind: 'aws-denied',
+    door: 'aws',
+    action: 'retry',
+    what: 'IAM does not allow the request',
+    advice:
+      "add the operation to the role's policy (cognito-idp:ListUsers, DescribeUserPool, AdminGetUser; sqs:ReceiveMessage, DeleteMessage, ChangeMessageVisibility; events:PutEvents)",
+    names: [
+      'AccessDeniedException',
+      'AccessDenied',
+      'NotAuthorizedException',
+      'UnauthorizedOperation',
+      'AuthorizationError',
+    ],
+  },
+  {
+    kind: 'aws-not-found',
+    door: 'aws',
+    action: 'fatal',
+    what: 'AWS knows no such pool, queue or bus',
+    advice:
+      'check COGNITO_USER_POOL_ID, AWS_REGION and the account that the credentials belong to; SQS_QUEUE_URL; EVENT_BUS_NAME',
+    names: [
+      'ResourceNotFoundException',
+      'QueueDoesNotExist',
+      'AWS.SimpleQueueService.NonExistentQueue',
+      'QueueDeletedRecently',
+    ],
+  },
+  {
+    kind: 'aws-replica-region',
+    door: 'aws',
+    action: 'fatal',
+    what: 'this operation is not enabled in this Region, which holds a replica of the pool',
+    advice: "set AWS_REGION to the pool's own Region",
+    names: ['OperationNotEnabledException'],
+  },
+  {
+    kind: 'aws-invalid-request',
+    door: 'aws',
+    action: 'retry',
+    what: 'AWS refuses the parameters of a request: a page token that has expired, as a rule',
+    advice: 'none: the shard starts again; if it lasts, report it',
+    names: ['InvalidParameterException', 'InvalidParameterValue', 'ValidationException', 'InvalidToken'],
+  },
+  {
+    kind: 'aws-timeout',
+    door: 'aws',
+    action: 'retry',
+    what: 'no answer in time',
+    advice: 'none; if it lasts, check the way to AWS (proxy, VPC endpoint, NetworkPolicy)',
+    names: ['TimeoutError', 'RequestTimeout', 'RequestTimeoutException'],
+  },
+  {
+    kind: 'aws-not-json',
+    door: 'aws',
+    action: 'retry',
+    what: 'an answer that is no JSON: a page of a proxy, as a rule',
+    advice: 'check what stands between the service and AWS (proxy, AWS_ENDPOINT_URL_*)',
+    // The SDK lets the parser's own error through. The service's own JSON is read through schemas and never ends here.
+    names: ['SyntaxError'],
+  },
+  {
+    kind: 'aws-other',
+    door: 'aws',
+    action: 'retry',
+    what: 'AWS refuses a request',
+    advice: "look the error's name up in the API reference",
+    // Every other error that came with an HTTP status.
+    names: [],
+  },
+];
