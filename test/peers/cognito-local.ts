@@ -3,6 +3,7 @@
  * dependency of ours but is installed beside them, once, in a pinned version.
  */
 import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CACHE, install } from './install.ts';
 import { type Peer, startPeer } from './peer.ts';
@@ -18,6 +19,12 @@ export async function startCognitoLocal(): Promise<Peer> {
     command: process.execPath,
     args: () => [START],
     env: (port) => ({ HOST: '127.0.0.1', PORT: String(port) }),
+    async prepare(folder) {
+      // Otherwise each username must be an e-mail address, and no request can say otherwise.
+      const config = { UserPoolDefaults: { UsernameAttributes: [] } };
+      await mkdir(join(folder, '.cognito'));
+      await writeFile(join(folder, '.cognito', 'config.json'), JSON.stringify(config));
+    },
   });
 }
 

@@ -29,12 +29,15 @@ export interface PeerCommand {
   readonly command: string;
   args(port: number): readonly string[];
   env(port: number): NodeJS.ProcessEnv;
+  /** Makes what it finds in its working folder. */
+  prepare?(folder: string): Promise<void>;
 }
 
 /** Starts the peer on a free port of 127.0.0.1 and makes a pool with two custom attributes there. */
 export async function startPeer(peer: PeerCommand): Promise<Peer> {
   const folder = await makeFolder(peer.name, 'KILL');
   try {
+    await peer.prepare?.(folder.path);
     const port = await freePort();
     const child = await Child.start({
       command: peer.command,

@@ -2,15 +2,15 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
 import { chown, readFile, rm, writeFile } from 'node:fs/promises';
-import { platform } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Child, ServerError } from './child.ts';
 import { makeFolder, type ServerFolder } from './folder.ts';
 import { freePort } from './free-port.ts';
 import { type Binaries, findBinaries, type Major, type ServerUser, serverUser } from './postgres-binaries.ts';
+import { processesOf, signalAll } from './postgres-processes.ts';
+import { clusterLocale, environment, settingsFor } from './postgres-settings.ts';
 
 export type { Major } from './postgres-binaries.ts';
 export { MAJORS } from './postgres-binaries.ts';
@@ -106,31 +106,13 @@ export class PostgresServer {
 
   /** Everything that runs here, postmaster first; empty when nothing does. Only the postmaster where there is no /proc. */
   pids(): number[] {
-    const main = this.running ? [this.pid] : [];
-    if (platform() !== 'linux') return main;
-    const others = readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name) && Number(name) !== main[0] && this.#isMember(name))
-      .map(Number);
-    return [...main, ...others];
-  }
-
-  /** The cluster's name is in the title of each of its processes, which everyone may read, root or not. */
-  #isMember(pid: string): boolean {
-    try {
-      return (
-        readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'postgres' &&
-        readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.#folder.tag)
-      );
-    } catch {
-      return false;
-    }
+    return processesOf(this.#folder.tag, this.running ? this.pid : undefined);
   }
 
   async initialise(): Promise<void> {
     const passwordFile = join(this.#folder.path, 'password');
     await writeFile(passwordFile, this.password, { mode: 0o600 });
     if (this.#user !== undefined) await chown(passwordFile, this.#user.uid, this.#user.gid);
-    const locale = platform() === 'linux' ? 'C.UTF-8' : 'C';
     const initdb = await Child.start({
       command: this.#binaries.initdb,
       args: [
@@ -139,7 +121,7 @@ export class PostgresServer {
         `--pwfile=${passwordFile}`,
         '--auth=scram-sha-256',
         '--encoding=UTF8',
-        `--locale=${locale}`,
+        `--locale=${clusterLocale()}`,
         '--no-sync',
       ],
       cwd: this.#folder.path,
@@ -171,7 +153,7 @@ export class PostgresServer {
   }
 
   async #startOn(port: number): Promise<void> {
-    const settings = { ...settingsFor(this.#folder, port), ...this.#settings };
+    const settings = { ...settingsFor(this.#folder.path, this.#folder.tag, port), ...this.#settings };
     const child = await Child.start({
       command: this.#binaries.postgres,
       args: ['-D', this.dataFolder, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
@@ -266,44 +248,8 @@ export class PostgresServer {
     await this.#folder.remove();
   }
 
-  /** Other children of ours that a test wants kept with this server's folder. */
+  /** Holds the data folder, backups, logs and the socket. */
   get folder(): string {
     return this.#folder.path;
-  }
-}
-
-function settingsFor(folder: ServerFolder, port: number): Record<string, string | number> {
-  return {
-    port,
-    listen_addresses: '127.0.0.1',
-    unix_socket_directories: folder.path,
-    cluster_name: folder.tag,
-    // What a kill -9 can lose is safe without it; only a power cut needs it.
-    fsync: 'off',
-    wal_level: 'logical',
-    max_connections: 300,
-    // 16 MB instead of 64: a thousand tests' worth of WAL is not kept.
-    min_wal_size: '32MB',
-    // In the data folder, so that nothing stays in /dev/shm after kill -9.
-    dynamic_shared_memory_type: 'mmap',
-    // A zone nobody has: who assumes UTC is found out.
-    timezone: 'Asia/Kathmandu',
-    log_line_prefix: '%m [%p] %q%a ',
-    lc_messages: 'C',
-  };
-}
-
-/** Nothing of ours may steer the server (PGDATA, PGPORT, PGOPTIONS…). */
-function environment(): NodeJS.ProcessEnv {
-  return { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: platform() === 'linux' ? 'C.UTF-8' : 'C', TZ: 'UTC' };
-}
-
-function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
-  for (const pid of pids) {
-    try {
-      process.kill(pid, signal);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-    }
   }
 }

@@ -1,0 +1,133 @@
+/** Lint for the architecture: see boundaries.ts for the rules. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { brokenBoundaries, hasEmptyName, importsOf, impurities } from './boundaries.ts';
+
+/** The pure middle: no I/O, no clock, no randomness; what they need of those is an argument. A file that moves is moved here too. */
+const PURE_FILES = [
+  'shared/user.ts',
+  'shared/lsn.ts',
+  'shared/change.ts',
+  'shared/fingerprint.ts',
+  'services/poller/diff.ts',
+  'services/poller/guard.ts',
+  'services/writer/decide.ts',
+  'services/writer/copy.ts',
+];
+
+const ROOT = new URL('../', import.meta.url);
+const read = (path: string) => readFileSync(new URL(path, ROOT), 'utf8');
+const filesOf = (folder: string) =>
+  readdirSync(fileURLToPath(new URL(folder, ROOT)), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => `${folder}/${name.replaceAll('\\', '/')}`);
+
+const code = [...filesOf('services'), ...filesOf('shared')];
+
+describe('this checkout', () => {
+  test('has no import across a boundary', () => {
+    expect(code.length).toBeGreaterThan(0);
+    expect(code.flatMap((path) => brokenBoundaries(path, read(path)))).toEqual([]);
+  });
+
+  test.each(PURE_FILES.filter((path) => code.includes(path)))('%s is pure', (path) => {
+    expect(impurities(path, read)).toEqual([]);
+  });
+
+  test('has no file whose name says nothing', () => {
+    expect([...code, ...filesOf('test')].filter(hasEmptyName)).toEqual([]);
+  });
+});
+
+describe('the rules', () => {
+  test.each([
+    ['services/poller/scan.ts', '../writer/apply.ts'],
+    ['services/publisher/lane.ts', '../cli/main.ts'],
+    ['shared/redis.ts', '../services/writer/slot.ts'],
+    ['services/poller/scan.ts', 'pg'],
+    ['services/poller/scan.ts', 'pg-copy-streams'],
+    ['services/poller/deep/down.ts', 'pg/lib/client.js'],
+    ['services/writer/apply.ts', '@aws-sdk/client-cognito-identity-provider'],
+    ['services/publisher/lane.ts', '@aws-sdk/client-cognito-identity-provider'],
+    ['services/writer/apply.ts', '../../test/servers/redis.ts'],
+    ['services/cli/status.ts', '../../test/servers/redis.ts'],
+    ['services/cli/not-demo.ts', '../../test/servers/redis.ts'],
+    ['shared/redis.ts', '../test/servers/redis.ts'],
+  ])('%s may not import %s', (path, specifier) => {
+    for (const statement of [
+      `import { x } from '${specifier}';`,
+      `import type { X } from '${specifier}';`,
+      `import '${specifier}';`,
+      `import * as x\n  from "${specifier}"`,
+      `import {\n  x, // a comment\n  y,\n} from '${specifier}';`,
+      `export * from '${specifier}';`,
+      `export { x } from '${specifier}';`,
+      `const x = await import('${specifier}');`,
+    ]) {
+      expect(brokenBoundaries(path, `/** Doc. */\nconst before = "it's";\n${statement}\n`), statement).toHaveLength(1);
+    }
+  });
+
+  test.each([
+    ['services/cli/run.ts', '../writer/writer.ts'],
+    ['services/cli/demo.ts', '../../test/servers/redis.ts'],
+    ['services/cli/demo-churn.ts', '../../test/emulator/pool.ts'],
+    ['services/cli/demo/churn.ts', '../../../test/emulator/pool.ts'],
+    ['services/poller/diff.test.ts', '../../test/users.ts'],
+    ['services/poller/scan.ts', './diff.ts'],
+    ['services/poller/scan.ts', '../../shared/user.ts'],
+    ['services/poller/scan.ts', '@aws-sdk/client-cognito-identity-provider'],
+    ['services/writer/apply.ts', 'pg'],
+    ['services/publisher/bus.ts', '@aws-sdk/client-cloudwatch-events'],
+  ])('%s may import %s', (path, specifier) => {
+    expect(brokenBoundaries(path, `import { x } from '${specifier}';`)).toEqual([]);
+  });
+
+  test('what a comment says is no import', () => {
+    expect(importsOf(`// import 'pg';\n/* import { x } from 'pg'; */\nconst url = 'http://x'; // 'quoted'\n`)).toEqual(
+      [],
+    );
+  });
+
+  const pure = (source: string, others: Record<string, string> = {}) =>
+    impurities('shared/x.ts', (path) => ({ 'shared/x.ts': source, ...others })[path] ?? '');
+
+  test.each([
+    'Date.now()',
+    'new Date()',
+    'new Date',
+    'performance.now()',
+    'Math.random()',
+    'crypto.randomUUID()',
+    'randomBytes(8)',
+    'process.env["X"]',
+    'setTimeout(f, 1)',
+  ])('a pure file may not use %s', (expression) => {
+    expect(pure(`export const x = () => ${expression};`)).toHaveLength(1);
+    expect(pure(`// ${expression}\nexport const x = 1;`)).toEqual([]);
+  });
+
+  test('a pure file may make a date of a given time', () => {
+    expect(pure('export const x = (ms: number) => new Date(ms).toISOString();')).toEqual([]);
+  });
+
+  test('a pure file may import no door, not even through another file, except for its types', () => {
+    expect(pure(`import { readFile } from 'node:fs/promises';`)).toHaveLength(1);
+    expect(pure(`import { y } from './y.ts';`, { 'shared/y.ts': `import { Redis } from 'ioredis';` })).toHaveLength(1);
+    expect(pure(`import type { Y } from './y.ts';`, { 'shared/y.ts': `import { Redis } from 'ioredis';` })).toEqual([]);
+    expect(pure(`import { y } from './y.ts';`, { 'shared/y.ts': `import { x } from './x.ts';` })).toEqual([]);
+    expect(pure(`import { createHash } from 'node:crypto'; import { z } from 'zod';`)).toEqual([]);
+  });
+
+  test.each([
+    'shared/utils.ts',
+    'services/poller/types.ts',
+    'test/helpers/x.ts',
+    'shared/common.test.ts',
+    'shared/index.ts',
+  ])('%s is no name', (path) => {
+    expect(hasEmptyName(path)).toBe(true);
+    expect(hasEmptyName('services/poller/scan.ts')).toBe(false);
+  });
+});
