@@ -197,8 +197,14 @@ function ofNetwork(error: Carried): Classified | null {
       ? byCode.get('ECONNREFUSED')
       : byCode.get(code);
   if (row === undefined) return null;
+  // Where a name has several addresses, each attempt has its own error.
+  const [attempt] = Array.isArray(error.errors) ? error.errors : [];
+  return told(row, String(code), addressOf(error) || addressOf(carried(attempt)));
+}
+
+function addressOf(error: Carried): string {
   const host = textOf(error.address) ?? textOf(error.hostname) ?? textOf(error.host) ?? textOf(error.path) ?? '';
-  return told(row, String(code), typeof error.port === 'number' ? `${host}:${error.port}` : host);
+  return typeof error.port === 'number' ? `${host}:${error.port}` : host;
 }
 
 function ofName(error: Carried): Classified | null {

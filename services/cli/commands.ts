@@ -1,0 +1,63 @@
+/** Every command there is, in the order `--help` lists them. */
+import { BadUsage, type CommandSpec } from './command.ts';
+
+const SOURCE = { pool: true, redis: true } as const;
+
+function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    throw new BadUsage(`it must be a whole number from ${least} to ${most}`);
+  };
+}
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: 'demo',
+    description: 'Mirror an emulated pool on servers of its own, and watch changes arrive (from a checkout)',
+    options: [
+      { flags: '--users <n>', description: 'users in the pool (default: 10000)', parse: wholeNumber(1, 10_000_000) },
+      { flags: '--once', description: 'make some changes, compare row by row, sum up, end' },
+    ],
+    needs: {},
+    load: async () => (await import('./commands/demo.ts')).demo,
+  },
+  {
+    name: 'migrate',
+    description: 'Create or upgrade the database objects; safe to run by many at once',
+    options: [{ flags: '--roles', description: 'also make the roles cognito_feed_writer, _reader and _publisher' }],
+    needs: { database: true },
+    load: async () => (await import('./commands/migrate.ts')).migrate,
+  },
+  {
+    name: 'sync',
+    description: 'Scan once, now, and apply what it finds; exit 3 if deletes are held',
+    needs: { ...SOURCE, database: true },
+    load: async () => (await import('./commands/sync.ts')).sync,
+  },
+  {
+    name: 'run',
+    description: 'Poller, writer and, where a target is set, publisher in one process',
+    needs: { ...SOURCE, database: true, delivers: true },
+    load: async () => (await import('./commands/run.ts')).run,
+  },
+  {
+    name: 'poller',
+    description: 'Read the pool and queue its changes',
+    needs: SOURCE,
+    load: async () => (await import('./commands/poller.ts')).poller,
+  },
+  {
+    name: 'writer',
+    description: 'Apply queued changes to the mirror',
+    needs: { ...SOURCE, database: true },
+    load: async () => (await import('./commands/writer.ts')).writer,
+  },
+  {
+    name: 'status',
+    description: 'How fresh the mirror is, and what is held or rejected',
+    options: [{ flags: '--json', description: 'as one JSON document' }],
+    needs: { database: true },
+    load: async () => (await import('./commands/status.ts')).status,
+  },
+];
