@@ -3,10 +3,10 @@
  * server, installs exit hooks when it is imported, and adds a user to the machine.
  */
 import { spawnSync } from 'node:child_process';
-import { access, chmod, constants, cp, realpath, stat } from 'node:fs/promises';
+import { access, chmod, constants, cp, lstat, readFile, realpath, stat, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 
 /** The two ends of what is supported. */
 export const MAJORS = [15, 18] as const;
@@ -44,6 +44,7 @@ export function serverUser(): ServerUser | undefined {
  */
 export async function findBinaries(major: Major, user: ServerUser | undefined, spare: string): Promise<Binaries> {
   const native = await nativeFolder(major);
+  await linkLibraries(native);
   let bin = join(native, 'bin');
   if (user !== undefined && !(await reachable(bin, user))) {
     await cp(native, join(spare, 'native'), { recursive: true, verbatimSymlinks: true });
@@ -69,6 +70,22 @@ async function nativeFolder(major: Major): Promise<string> {
         `(package ${PACKAGES[major]}, its part for ${system})`,
       { cause },
     );
+  }
+}
+
+/**
+ * The package can't hold links and makes them in its install script, which `--ignore-scripts` and newer versions of npm leave out.
+ */
+async function linkLibraries(native: string): Promise<void> {
+  const list = await readFile(join(native, 'pg-symlinks.json'), 'utf8').catch(() => '[]');
+  const links: { source: string; target: string }[] = JSON.parse(list);
+  for (const { source, target } of links) {
+    const link = join(native, '..', target);
+    if (await lstat(link).catch(() => undefined)) continue;
+    await symlink(relative(dirname(target), source), link).catch((error: NodeJS.ErrnoException) => {
+      // Another process was quicker.
+      if (error.code !== 'EEXIST') throw error;
+    });
   }
 }
 
