@@ -73,6 +73,7 @@ describe('the rules', () => {
     ['services/cli/run.ts', '../writer/writer.ts'],
     ['services/cli/demo.ts', '../../test/servers/redis.ts'],
     ['services/cli/demo-churn.ts', '../../test/emulator/pool.ts'],
+    ['services/cli/commands/demo.ts', '../../../test/servers/redis.ts'],
     ['services/cli/demo/churn.ts', '../../../test/emulator/pool.ts'],
     ['services/poller/diff.test.ts', '../../test/users.ts'],
     ['services/poller/scan.ts', './diff.ts'],
