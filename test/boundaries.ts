@@ -88,7 +88,11 @@ function reasonAgainst(path: string, specifier: string): string | undefined {
 }
 
 function mayImportTests(path: string): boolean {
-  return path.startsWith('test/') || path.endsWith('.test.ts') || /^services\/cli\/(?:commands\/)?demo[^/]*(?:\/|\.ts$)/.test(path);
+  return (
+    path.startsWith('test/') ||
+    path.endsWith('.test.ts') ||
+    /^services\/cli\/(?:commands\/)?demo[^/]*(?:\/|\.ts$)/.test(path)
+  );
 }
 
 /**
