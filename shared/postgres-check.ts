@@ -5,7 +5,6 @@
 import pg from 'pg';
 import { UserFacingError } from './errors.ts';
 import { inspectMirror } from './mirror.ts';
-import { quoteTable } from './postgres.ts';
 import { SCHEMA_VERSION } from './schema-version.ts';
 import type { TableName } from './settings-values.ts';
 
@@ -83,12 +82,14 @@ async function appliedVersion(client: pg.ClientBase): Promise<number> {
   }
 }
 
+/** null: the mirror. */
 const WRITER_NEEDS = [
   ['cognito_feed.slots', 'select, insert, update'],
   ['cognito_feed.changes', 'select, insert, delete'],
   ['cognito_feed.tombstones', 'select, insert, update, delete'],
   ['cognito_feed.held_deletes', 'select, insert, update, delete'],
   ['cognito_feed.rejects', 'select, insert, update, delete'],
+  [null, 'select, insert, update, delete'],
 ] as const;
 
 /**
@@ -107,7 +108,7 @@ export async function checkWriterDatabase(
   const mirror = await inspectMirror(client, target);
   if (mirror.found === 'nothing') throw new UserFacingError(`there is no table ${label}: run cognito-feed migrate`);
   if (mirror.found === 'other') throw new UserFacingError(`${label} ${mirror.what}; it can't be the mirror`);
-  await checkPrivileges(client, quoteTable(target), label);
+  await checkPrivileges(client, mirror.oid, label);
   const warnings = [...server.warnings];
   if (publication !== null && !(await isPublished(client, publication, target))) {
     warnings.push(
@@ -117,32 +118,19 @@ export async function checkWriterDatabase(
   return { version: server.version, warnings };
 }
 
-async function checkPrivileges(client: pg.ClientBase, table: string, label: string): Promise<void> {
-  const { rows: schemas } = await client.query<{ usable: boolean; role: string }>(
-    `select has_schema_privilege(c.relnamespace, 'usage') as usable, current_user::text as role from pg_class c where c.oid = to_regclass($1)`,
-    [table],
-  );
-  // to_regclass gives null for a table in a schema that this role may not use.
-  if (schemas[0]?.usable !== true)
-    throw new UserFacingError(`this role may not use the schema of ${label}: ${GRANT_WRITER}`);
-  const { rows } = await client.query<{ hidden: boolean; lacking: string[]; temporary: boolean }>(
-    `select row_security_active($1::regclass) as hidden,
-       array(select relation || ': ' || privilege
+async function checkPrivileges(client: pg.ClientBase, mirror: number, label: string): Promise<void> {
+  const { rows } = await client.query<{ usable: boolean; hidden: boolean; lacking: string[]; temporary: boolean }>(
+    `select has_schema_privilege(c.relnamespace, 'usage') as usable, row_security_active(c.oid) as hidden,
+       array(select coalesce(relation, $3) || ': ' || privilege
              from jsonb_to_recordset($2) needs (relation text, privileges text), unnest(string_to_array(privileges, ', ')) privilege
-             where not has_table_privilege(relation, privilege)) as lacking,
-       has_database_privilege(current_database(), 'temporary') as temporary`,
-    [
-      table,
-      JSON.stringify(
-        [...WRITER_NEEDS, [table, 'select, insert, update, delete'] as const].map(([relation, privileges]) => ({
-          relation,
-          privileges,
-        })),
-      ),
-    ],
+             where not has_table_privilege(coalesce(relation::regclass::oid, c.oid), privilege)) as lacking,
+       has_database_privilege(current_database(), 'temporary') as temporary
+     from pg_class c where c.oid = $1`,
+    [mirror, JSON.stringify(WRITER_NEEDS.map(([relation, privileges]) => ({ relation, privileges }))), label],
   );
   const found = rows[0];
   if (found === undefined) throw new Error('Postgres did not say what this role may do');
+  if (!found.usable) throw new UserFacingError(`this role may not use the schema of ${label}: ${GRANT_WRITER}`);
   if (found.lacking.length > 0) {
     throw new UserFacingError(`this role lacks privileges (${found.lacking.join('; ')}): ${GRANT_WRITER}`);
   }

@@ -16,14 +16,13 @@ export interface PostgresOptions {
   readonly applicationName: string;
   /** Most connections at once. */
   readonly max?: number;
-  /** Of each statement, on the server; the client waits 5 s longer, then takes the connection for dead. */
-  readonly statementTimeoutMs?: number;
   /** Told of a connection that broke; whoever was using it gets the error too. */
   readonly onConnectionLost?: (error: Error) => void;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 60_000;
+/** How much longer the client waits before it takes the connection for dead. */
 const CLIENT_GRACE_MS = 5_000;
 const ROLLBACK_TIMEOUT_MS = 5_000;
 const KEEPALIVE_IDLE_MS = 10_000;
@@ -32,26 +31,32 @@ const IDLE_CONNECTION_MS = 60_000;
 const IDENTIFIER_BYTES = 63;
 
 /**
- * What every session is told once, before it is handed out. By SET and not in the startup message, which connection poolers refuse
- * (https://www.pgbouncer.org/config.html#ignore_startup_parameters). Nothing of it may be left to the database's or the role's defaults:
+ * What every session is told before it is handed out, and every transaction again. By SET and not in the startup message, which connection
+ * poolers refuse (https://www.pgbouncer.org/config.html#ignore_startup_parameters); again, because behind a pooler in transaction mode the next
+ * transaction may run in another session (0.1 ms). Nothing of it may be left to the database's or the role's defaults:
  * - row_security = off makes a query fail that a policy would have filtered in silence;
  * - search_path = pg_catalog: nobody's function or table stands in for a built-in one; names of ours are qualified;
  * - jit = off: compiling takes longer than a batch.
+ *
+ * Left alone on purpose: synchronous_commit (the operator's bargain) and default_transaction_read_only (how a full disk is announced).
  */
-const sessionSettings = (statementTimeoutMs: number): string => `
-  set client_encoding = 'UTF8';
-  set TimeZone = 'UTC';
-  set DateStyle = 'ISO, YMD';
-  set IntervalStyle = 'postgres';
-  set bytea_output = 'hex';
-  set standard_conforming_strings = on;
-  set row_security = off;
-  set search_path = pg_catalog;
-  set client_min_messages = warning;
-  set jit = off;
-  set idle_in_transaction_session_timeout = '10s';
-  set lock_timeout = '5s';
-  set statement_timeout = ${Math.trunc(statementTimeoutMs)}`;
+const SETTINGS = [
+  `client_encoding = 'UTF8'`,
+  `TimeZone = 'UTC'`,
+  `DateStyle = 'ISO, YMD'`,
+  `IntervalStyle = 'postgres'`,
+  `bytea_output = 'hex'`,
+  'standard_conforming_strings = on',
+  'row_security = off',
+  'search_path = pg_catalog',
+  'client_min_messages = warning',
+  'jit = off',
+  `idle_in_transaction_session_timeout = '10s'`,
+  `lock_timeout = '5s'`,
+  `statement_timeout = ${STATEMENT_TIMEOUT_MS}`,
+];
+const FOR_SESSION = SETTINGS.map((setting) => `set ${setting}`).join('; ');
+const FOR_TRANSACTION = SETTINGS.map((setting) => `set local ${setting}`).join('; ');
 
 /**
  * A pool of connections; none is opened before the first use. Nothing in it crashes the process when a connection breaks.
@@ -65,7 +70,6 @@ export function connectPostgres(options: PostgresOptions): pg.Pool {
   if (direct && (tls.ssl === false || tls.opportunistic)) {
     throw new UserFacingError('DATABASE_URL: sslnegotiation=direct needs sslmode=require, verify-ca or verify-full');
   }
-  const statementTimeoutMs = options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
   const connectTimeoutMs = Number(parameters.get('connect_timeout')) * 1_000 || CONNECT_TIMEOUT_MS;
   const config: pg.PoolConfig = {
     connectionString,
@@ -78,7 +82,7 @@ export function connectPostgres(options: PostgresOptions): pg.Pool {
     idleTimeoutMillis: IDLE_CONNECTION_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_IDLE_MS,
-    query_timeout: statementTimeoutMs + CLIENT_GRACE_MS,
+    query_timeout: STATEMENT_TIMEOUT_MS + CLIENT_GRACE_MS,
     types: { getTypeParser },
   };
   const probe = parsed(config);
@@ -86,17 +90,40 @@ export function connectPostgres(options: PostgresOptions): pg.Pool {
   if (probe.host.startsWith('/')) config.ssl = false;
   else if (tls.opportunistic) config.Client = OpportunisticClient;
 
+  const sessions = new Set<pg.Client>();
   const pool = new pg.Pool({
     ...config,
     onConnect: async (client) => {
       // A client that breaks while it is lent out emits `error` too, and an `error` without a listener ends the process.
       client.on('error', () => undefined);
-      const query: TimedQuery = { text: sessionSettings(statementTimeoutMs), query_timeout: connectTimeoutMs };
+      const query: TimedQuery = { text: FOR_SESSION, query_timeout: connectTimeoutMs };
       await client.query(query);
     },
   });
   pool.on('error', (error) => options.onConnectionLost?.(error));
+  pool.on('connect', (client) => sessions.add(client));
+  pool.on('remove', (client) => sessions.delete(client));
+  sessionsOf.set(pool, sessions);
   return pool;
+}
+
+const sessionsOf = new WeakMap<pg.Pool, ReadonlySet<pg.Client>>();
+
+/**
+ * Ends a pool: waits for clients that are lent out, but no longer than this; then cuts what is left. (`pool.end()` alone waits for ever for a
+ * server that no longer answers.) Can be called twice.
+ */
+export async function closePostgres(pool: pg.Pool, graceMs = 3_000): Promise<void> {
+  if (pool.ending) return;
+  let timer: NodeJS.Timeout | undefined;
+  const cut = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      for (const client of sessionsOf.get(pool) ?? []) client.connection.stream.destroy();
+      resolve();
+    }, graceMs);
+  });
+  await Promise.race([pool.end(), cut]);
+  clearTimeout(timer);
 }
 
 /** A query with a time-out of its own on the client, in milliseconds; node-postgres knows it, its types don't. */
@@ -133,7 +160,7 @@ export async function transaction<T>(
   const client = await pool.connect();
   let reusable = false;
   try {
-    await client.query(`begin isolation level ${isolation}`);
+    await client.query(`begin isolation level ${isolation}; ${FOR_TRANSACTION}`);
     const result = await work(client);
     const end = await client.query('commit');
     if (end.command !== 'COMMIT') throw new Error('the transaction had failed: its commit rolled back');

@@ -68,15 +68,18 @@ export async function assertGrants(client: pg.ClientBase, targets: readonly Tabl
   const { rows } = await client.query<{ database: string }>('select current_database() as database');
   const database = quoteIdentifier(rows[0]?.database ?? '');
   const grants = wanted(targets, database);
-  for (const { schema, name } of targets) await revokeWritesOfPublic(client, schema, name);
-  await revokeWritesOfPublic(client, 'cognito_feed', null);
+  const revoked = [await revokeWritesOfPublic(client, 'cognito_feed', null)];
+  for (const { schema, name } of targets) revoked.push(await revokeWritesOfPublic(client, schema, name));
 
   const lacking = await missing(client, grants);
   for (const [text, role] of statements(lacking)) await attempt(client, `grant ${text} to ${quoteIdentifier(role)}`);
   const still = await missing(client, lacking);
   const warnings = statements(still).map(([text, role]) => `this role may not grant ${text} to ${role}`);
   const given = new Set(lacking.filter((grant) => !still.includes(grant)).map(({ role }) => role));
-  return { applied: [...given].map((role) => `privileges of ${role}`), warnings };
+  return {
+    applied: [...revoked.flatMap(({ applied }) => applied), ...[...given].map((role) => `privileges of ${role}`)],
+    warnings: [...revoked.flatMap((result) => result.warnings), ...warnings],
+  };
 }
 
 /** One for each role and object. */
@@ -127,26 +130,41 @@ const RELATIONS = `select c.oid::regclass::text as relation, a.grantee, r.rolnam
   where n.nspname = $1 and ($2::text is null or c.relname = $2) and c.relkind in ('r', 'v')
     and a.privilege_type in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')`;
 
-const revokeWritesOfPublic = (client: pg.ClientBase, schema: string, name: string | null): Promise<void> =>
+const revokeWritesOfPublic = (client: pg.ClientBase, schema: string, name: string | null): Promise<MigrateResult> =>
   revoke(client, `${RELATIONS} and a.grantee = 0 group by 1, 2, 3`, [schema, name]);
 
 /**
  * For tables just made: takes writing from everyone who has it by somebody's `alter default privileges` (Supabase's, for one).
  * @param name one relation, or null for all of the schema
  */
-export const revokeWrites = (client: pg.ClientBase, schema: string, name: string | null): Promise<void> =>
-  revoke(
-    client,
-    `${RELATIONS} and a.grantee <> c.relowner and (r.rolname is null or r.rolname <> all ($3)) group by 1, 2, 3`,
-    [schema, name, [WRITER, READER, PUBLISHER]],
-  );
-
-async function revoke(client: pg.ClientBase, query: string, values: unknown[]): Promise<void> {
-  const { rows } = await client.query<{ relation: string; role: string | null; privileges: string[] }>(query, values);
-  for (const { relation, role, privileges } of rows) {
-    await attempt(
-      client,
-      `revoke ${privileges.join(', ')} on ${relation} from ${role === null ? 'public' : quoteIdentifier(role)}`,
-    );
-  }
+export async function revokeWrites(client: pg.ClientBase, schema: string, name: string | null): Promise<void> {
+  const others = 'a.grantee <> c.relowner and (r.rolname is null or r.rolname <> all ($3))';
+  await revoke(client, `${RELATIONS} and ${others} group by 1, 2, 3`, [schema, name, [WRITER, READER, PUBLISHER]]);
 }
+
+interface Writing {
+  readonly relation: string;
+  /** null: public. */
+  readonly role: string | null;
+  readonly privileges: readonly string[];
+}
+
+async function revoke(client: pg.ClientBase, query: string, values: unknown[]): Promise<MigrateResult> {
+  const { rows: found } = await client.query<Writing>(query, values);
+  if (found.length === 0) return { applied: [], warnings: [] };
+  for (const { relation, role, privileges } of found) {
+    const from = role === null ? 'public' : quoteIdentifier(role);
+    await attempt(client, `revoke ${privileges.join(', ')} on ${relation} from ${from}`);
+  }
+  const { rows: left } = await client.query<Writing>(query, values);
+  const kept = new Set(left.map(label));
+  return {
+    applied: found
+      .map(label)
+      .filter((line) => !kept.has(line))
+      .map((line) => `no writing ${line}`),
+    warnings: [...kept].map((line) => `this role may not take away writing ${line}`),
+  };
+}
+
+const label = ({ relation, role }: Writing): string => `to ${relation} for ${role ?? 'public'}`;

@@ -134,8 +134,14 @@ async function inspectAll(client: pg.ClientBase, targets: readonly TableName[]):
 
 async function applyMigrations(client: pg.ClientBase, migrations: readonly Migration[]): Promise<string[]> {
   await createSchema(client, 'cognito_feed');
-  await client.query(`create table if not exists cognito_feed.migrations (
-    version integer primary key, name text not null, applied_at timestamptz not null default now())`);
+  // Where it is there already, `if not exists` would still ask for the right to make it.
+  const { rowCount } = await client.query(
+    `select from pg_class where relname = 'migrations' and relnamespace = 'cognito_feed'::regnamespace`,
+  );
+  if (rowCount === 0) {
+    await client.query(`create table cognito_feed.migrations (
+      version integer primary key, name text not null, applied_at timestamptz not null default now())`);
+  }
   const { rows } = await client.query<{ version: number }>('select version from cognito_feed.migrations');
   const done = new Set(rows.map(({ version }) => version));
   const applied: string[] = [];
