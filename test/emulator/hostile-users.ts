@@ -165,7 +165,7 @@ function attributesOf(i: number, random: Random): Attribute[] {
   return i % 2 === 0 ? random.shuffled(attributes) : attributes;
 }
 
-/** Three in four: a text of the list. Else: random characters of one plane, or texts strung together. */
+/** One in two: a text of the list, in turn. Else: random characters of one plane, or texts strung together. */
 function hostileValue(n: number, random: Random): string {
   switch (n % 4) {
     case 0:
@@ -175,7 +175,7 @@ function hostileValue(n: number, random: Random): string {
         [random.pick(TEXTS), random.pick(TEXTS), ofPlane(random.int(17), random), random.pick(TEXTS)].join(''),
       );
     default:
-      return TEXTS[(n >> 1) % TEXTS.length] as string;
+      return TEXTS[(2 * (n >> 2) + (n & 1)) % TEXTS.length] as string;
   }
 }
 

@@ -141,3 +141,19 @@ describe('subs', () => {
     expect(Username).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 });
+
+it('a username or sub that is taken keeps a whole load out', async () => {
+  const { pool, usernames } = await sdkSession();
+  pool.create({ username: 'ada', attributes: [['sub', 'abc']] });
+  for (const taken of [
+    { username: 'ada' },
+    { username: 'c', attributes: [['sub', 'abc'] as const] },
+    { username: 'b' },
+  ]) {
+    expect(() => pool.load([{ username: 'b' }, taken])).toThrow(RangeError);
+  }
+  expect(await usernames()).toEqual(['ada']);
+  expect(await usernames('username = "b"')).toEqual([]);
+  pool.load([{ username: 'b' }]);
+  expect(await usernames()).toEqual(['ada', 'b']);
+});

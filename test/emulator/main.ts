@@ -23,17 +23,26 @@ const settingsSchema = z.object({
   usernames: z.enum(['own', 'sub']).optional(),
 });
 
-/** @throws z.ZodError, TypeError for an unknown flag */
+/** @throws TypeError for an unknown flag, Error for a bad value */
 function settings(): z.output<typeof settingsSchema> {
   const options = Object.fromEntries(FLAGS.map((flag) => [flag, { type: 'string' as const }]));
   const { values } = parseArgs({ options });
   const given = FLAGS.map((flag) => [flag, values[flag] ?? process.env[`EMULATOR_${flag.toUpperCase()}`]]);
-  return settingsSchema.parse(Object.fromEntries(given));
+  const parsed = settingsSchema.safeParse(Object.fromEntries(given));
+  if (!parsed.success) throw new Error(z.prettifyError(parsed.error));
+  return parsed.data;
 }
 
-const { host, port, pool, users, hostile, seed, subs, usernames } = settings();
-const emulator = await Emulator.start({ host, port, seed, pools: [{ id: pool, subs, usernames }] });
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void emulator.stop());
-emulator.pool().fill(users);
-emulator.pool().load(hostileUsers(hostile, seed));
-process.stdout.write(`${emulator.endpoint}\n`);
+async function main(): Promise<void> {
+  const { host, port, pool, users, hostile, seed, subs, usernames } = settings();
+  const emulator = await Emulator.start({ host, port, seed, pools: [{ id: pool, subs, usernames }] });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void emulator.stop());
+  emulator.pool().fill(users);
+  emulator.pool().load(hostileUsers(hostile, seed));
+  process.stdout.write(`${emulator.endpoint}\n`);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+});

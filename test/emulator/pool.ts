@@ -118,7 +118,7 @@ export class Pool {
     return cognitoUserOf(made.json);
   }
 
-  /** Many at once, without a look at who is there already: usernames and subs must be new. Lag does not apply. */
+  /** Many at once: all or, where a username or sub is taken, none. Lag does not apply. @throws RangeError */
   load(users: Iterable<NewUser>): void {
     const made: PoolUser[] = [];
     for (const user of users) made.push(this.#make(user));

@@ -43,10 +43,17 @@ export class UserIndex {
     for (const lane of lanesOf(user)) this.#lane(lane).add(user);
   }
 
+  /** All of them or, where a username or sub is taken, none. @throws RangeError */
   addAll(users: readonly PoolUser[]): void {
     const byLane = new Map<string, PoolUser[]>();
     const inOrder = [...users].sort((a, b) => a.place - b.place); // once, and not again for each list
-    for (const user of users) this.#learn(user);
+    for (const [i, user] of users.entries()) {
+      if (this.#bySub.has(user.sub) || this.byUsername(user.username) !== undefined) {
+        for (const learnt of users.slice(0, i)) this.forget(learnt);
+        throw new RangeError(`user ${i + 1} of ${users.length} has a username or sub that is taken`);
+      }
+      this.#learn(user);
+    }
     for (const user of inOrder) {
       for (const lane of lanesOf(user)) {
         const list = byLane.get(lane);
