@@ -12,6 +12,8 @@ export type ReadFile = (path: string) => string;
 export interface Given {
   readonly text: string;
   readonly place: string;
+  /** It stands in a file that can't be read, which has been noted. */
+  readonly unreadable?: true;
 }
 /** Texts by the setting's name. */
 export type Texts = ReadonlyMap<SettingName, Given>;
@@ -42,7 +44,7 @@ function readSecret(path: string, place: string, readFile: ReadFile, problems: s
     return { text: readFile(path).replace(/\r?\n$/, ''), place };
   } catch (error) {
     problems.push(`${place}: the file ${path} can't be read (${codeOf(error)})`);
-    return { text: '', place };
+    return { text: '', place, unreadable: true };
   }
 }
 

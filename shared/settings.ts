@@ -166,6 +166,7 @@ class Values {
     const setting = SETTINGS[name] as unknown as Setting<SettingValue<N>>;
     const given = this.given(name);
     const text = given?.text.trim();
+    if (given?.unreadable) return withoutValue(setting);
     if (text === '' && setting.empty === 'off') return setting.off;
     if (text === '' && setting.empty === 'refused') {
       this.#problems.push(`${this.place(name)} is empty, but can't be turned off (default: ${setting.default})`);
@@ -177,8 +178,13 @@ class Values {
     if (result.success) return result.data;
     const shown = setting.secret ? '' : `${JSON.stringify(text.slice(0, 80))}, `;
     this.#problems.push(`${this.place(name)} is ${shown}${result.error.issues[0]?.message ?? 'not understood'}`);
-    return setting.off;
+    return withoutValue(setting);
   }
+}
+
+/** In place of a value that is bad: not '', which another check would call missing. */
+function withoutValue<T>(setting: Setting<T>): T {
+  return setting.off === '' ? ('?' as T) : setting.off;
 }
 
 function singleWebhook(values: Values, problems: string[], warnings: string[]): WebhookSettings[] {
