@@ -49,6 +49,7 @@ describe('Filter', () => {
     ['username = "a\\"b\\\\c"', ['a"b\\c']],
     ['username ^= "a\\""', ['a"b\\c']],
     ['email = "ada@example.com"', ['ada']],
+    ['email = "ada"', []],
     ['email ^= "ada"', ['ada', 'off']],
     ['email ^= "q\\"\\\\"', ['a"b\\c']],
     ['name = "Ünï \\"çødé\\" 😀"', ['a"b\\c']],

@@ -6,8 +6,10 @@ import { HalfOpenProxy } from './half-open-proxy.ts';
 /** A server that echoes, and a proxy before it. */
 async function echo() {
   const accepted: Socket[] = [];
+  const heard: string[] = [];
   const server = createServer((socket) => {
     accepted.push(socket);
+    socket.on('data', (chunk) => heard.push(chunk.toString()));
     socket.on('error', () => {});
     socket.pipe(socket);
   });
@@ -35,7 +37,7 @@ async function echo() {
     clients.push(socket);
     return { socket, state };
   };
-  return { proxy, accepted, open };
+  return { proxy, accepted, heard, open };
 }
 
 it('passes bytes in both directions, and the end of a stream', async () => {
@@ -48,22 +50,23 @@ it('passes bytes in both directions, and the end of a stream', async () => {
 });
 
 it('in a black hole connections stay open, old and new, and nothing is heard; then it comes through', async () => {
-  const { proxy, accepted, open } = await echo();
+  const { proxy, accepted, heard, open } = await echo();
   const old = open();
   old.socket.write('1');
   await vi.waitFor(() => expect(old.state.text).toBe('1'));
   await proxy.blackHole();
   old.socket.write('2');
+  accepted[0]?.write('?');
   const fresh = open();
   await once(fresh.socket, 'connect');
   fresh.socket.write('a');
   await vi.waitFor(() => expect(proxy.connections).toBe(2));
   // Through the kernel and back twice: what was to be forwarded would have been.
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
-  expect([old.state.text, fresh.state.text]).toEqual(['1', '']);
+  expect([old.state.text, fresh.state.text, heard.join('')]).toEqual(['1', '', '1']);
   expect(accepted).toHaveLength(1);
   await proxy.pass();
-  await vi.waitFor(() => expect([old.state.text, fresh.state.text]).toEqual(['12', 'a']));
+  await vi.waitFor(() => expect([old.state.text, fresh.state.text]).toEqual(['1?2', 'a']));
 });
 
 it('in a black hole the client does not learn that the server is gone, nor the server that the client is', async () => {
