@@ -75,7 +75,6 @@ async function runCommand({ spec, options, args, pool }: Asked, cli: CliOptions)
     return fail(error, cli);
   }
   const log = createLog(settings);
-  for (const warning of settings.warnings) log.warn(warning);
   listen(shutdown, log);
   try {
     const command = await spec.load();
