@@ -7,7 +7,7 @@ const RELATIONS: Readonly<Record<string, { columns: string; indexes?: readonly s
   'cognito.users': {
     columns: `username text!, email text, status text, enabled boolean, created_at timestamp without time zone,
       updated_at timestamp without time zone, attributes jsonb`,
-    indexes: ['UNIQUE btree (username)', 'btree (email)'],
+    indexes: ['UNIQUE btree (username)', 'hash (email)'],
   },
   'cognito_feed.slots': {
     columns: `pool text!, target text!, timeline uuid!, state text!, confirmed_lsn bigint!, commit_id uuid!, previous_commit_id uuid,
@@ -89,6 +89,16 @@ describe.each(['postgres15', 'postgres18'] as const)('%s', (server) => {
       { columns: columns.replace(/\s+/g, ' '), ...rest },
     ]);
     expect(found).toEqual(Object.fromEntries(wanted));
+  });
+
+  test('no user is too long for the indexes: 128 characters of name, 2,048 of e-mail, none of them ASCII', async () => {
+    const pool = await migrated();
+    const text = (length: number) =>
+      String.fromCodePoint(...Array.from({ length }, (_, i) => 0x20000 + ((i * 7919) % 40_000)));
+    const user = [text(128), text(2_048)];
+    await pool.query('insert into cognito.users (username, email) values ($1, $2)', user);
+    const { rowCount } = await pool.query('select from cognito.users where username = $1 and email = $2', user);
+    expect(rowCount).toBe(1);
   });
 
   test('only the states and operations that the contract names', async () => {

@@ -1,4 +1,4 @@
-import { connectPostgres } from '../../../shared/postgres.ts';
+import { closePostgres, connectPostgres } from '../../../shared/postgres.ts';
 import type { PoolSettings } from '../../../shared/settings.ts';
 import { type MigrateResult, migrate as migrateDatabase } from '../../writer/migrate.ts';
 import type { CommandContext } from '../command.ts';
@@ -38,6 +38,6 @@ async function migrateOne(mirrors: readonly PoolSettings[], roles: boolean): Pro
       roles,
     });
   } finally {
-    await postgres.end();
+    await closePostgres(postgres);
   }
 }
