@@ -31,8 +31,8 @@ export function sendFailure(response: ServerResponse, failure: Failure, answer: 
       return;
     case 'drop-middle': {
       const body = head(response, answer);
-      response.write(Buffer.from(body).subarray(0, Buffer.byteLength(body) >> 1), () => response.destroy());
-      if (body === '') response.destroy();
+      if (body.length === 0) response.destroy();
+      else response.write(body.subarray(0, body.length >> 1), () => response.destroy());
       return;
     }
     case 'hang':
@@ -40,15 +40,19 @@ export function sendFailure(response: ServerResponse, failure: Failure, answer: 
 }
 
 /** Writes status and headers. @returns the body that belongs to them */
-function head(response: ServerResponse, answer: string | CognitoError): string {
+function head(response: ServerResponse, answer: string | CognitoError): Buffer {
   const failed = typeof answer !== 'string';
-  const body = failed ? answer.body() : answer;
+  // All bodies are ASCII; as UTF-8 they would be encoded twice over, once to be measured.
+  const body = Buffer.from(failed ? answer.body() : answer, 'latin1');
   response.writeHead(failed ? answer.httpStatus : 200, {
     'content-type': 'application/x-amz-json-1.1',
-    'content-length': Buffer.byteLength(body),
+    'content-length': body.length,
     'x-amzn-requestid': randomUUID(),
     ...(failed
-      ? { 'x-amzn-errortype': `${answer.name}:`, 'x-amzn-errormessage': encodeURIComponent(answer.message) }
+      ? {
+          'x-amzn-errortype': `${answer.name}:`,
+          'x-amzn-errormessage': encodeURIComponent(answer.message.toWellFormed()),
+        }
       : {}),
   });
   return body;

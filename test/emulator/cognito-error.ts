@@ -2,6 +2,7 @@
  * Errors as the Cognito user pools API answers them.
  * Source: https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/CommonErrors.html and each operation's page.
  */
+import { asciiJson } from './ascii-json.ts';
 
 /** `name` is what the SDK's error will have as its `name`; `httpStatus` is 400 except where AWS documents 500. */
 export class CognitoError extends Error {
@@ -16,7 +17,7 @@ export class CognitoError extends Error {
   /** The answer's body. IAM's own refusals spell `Message` with a capital, as the real service does. */
   body(): string {
     const key = this.name === 'AccessDeniedException' ? 'Message' : 'message';
-    return JSON.stringify({ __type: this.name, [key]: this.message });
+    return asciiJson({ __type: this.name, [key]: this.message });
   }
 }
 

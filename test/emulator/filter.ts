@@ -2,8 +2,8 @@
  * ListUsers' Filter: its grammar, and whether a user matches.
  * Source: https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ListUsers.html
  */
+import { asciiJson } from './ascii-json.ts';
 import { failedConstraint, invalidParameter } from './cognito-error.ts';
-import { asciiJson } from './pool-user.ts';
 
 const SEARCHABLE = [
   'username',

@@ -3,6 +3,7 @@
  * Source: https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_Operations.html
  */
 import { z } from 'zod';
+import { asciiJson } from './ascii-json.ts';
 import { CognitoError, invalidParameter, notAuthorized, userNotFound } from './cognito-error.ts';
 import type { Faults } from './faults.ts';
 import type { Pool } from './pool.ts';
@@ -49,7 +50,7 @@ function operation<T extends z.ZodType>(
 export const operations: Readonly<Record<string, Handler>> = {
   DescribeUserPool: operation(z.object({}), (_, { pool, faults }) => {
     const users = faults.settings.estimatedUsers ?? pool.size;
-    return JSON.stringify({
+    return asciiJson({
       UserPool: {
         Id: pool.id,
         Name: 'emulated',
@@ -126,7 +127,7 @@ export const operations: Readonly<Record<string, Handler>> = {
     ({ Username, Password, UserAttributes }, { pool }) => {
       checkPassword(Password);
       const { sub } = create(pool, Username, UserAttributes, 'UNCONFIRMED');
-      return JSON.stringify({ UserConfirmed: false, UserSub: sub });
+      return asciiJson({ UserConfirmed: false, UserSub: sub });
     },
   ),
 

@@ -2,6 +2,7 @@
  * One user of an emulated pool, kept as the JSON that answers carry: a million users cost one string each, and a page is a join.
  */
 import type { CognitoUser } from '../../shared/user.ts';
+import { asciiJson } from './ascii-json.ts';
 
 /** A null value is an attribute that answers name without a Value. */
 export type Attribute = readonly [name: string, value: string | null];
@@ -55,20 +56,6 @@ export function serialise(user: UserDetails): string {
   };
   return asciiJson(wire);
 }
-
-/**
- * JSON with all but ASCII escaped: V8 keeps it in one byte a character, and it goes to the socket without being encoded.
- * The same value always has the same spelling: `filter.ts` relies on it.
- */
-export function asciiJson(value: unknown): string {
-  const json = JSON.stringify(value);
-  return BEYOND_ASCII.test(json) ? json.replace(ALL_BEYOND_ASCII, escaped) : json;
-}
-
-// Without the flag u: UTF-16 units, as JSON escapes them.
-const BEYOND_ASCII = /[\u0080-\uffff]/;
-const ALL_BEYOND_ASCII = /[\u0080-\uffff]/g;
-const escaped = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
 export function detailsOf(json: string): UserDetails {
   const wire = JSON.parse(json) as WireUser;

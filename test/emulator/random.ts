@@ -73,6 +73,11 @@ export function portion(seed: number | string, name: string): number {
   return hash(`${seed}/${name}`, 0x9e3779b9) / 2 ** 32;
 }
 
+/** 64 bits in hex; no cryptography. */
+export function checksum(text: string): string {
+  return hash(text, 0x243f6a88).toString(16).padStart(8, '0') + hash(text, 0xb7e15162).toString(16).padStart(8, '0');
+}
+
 /** FNV-1a over UTF-16 units, then murmur3's finaliser: FNV alone spreads its high bits badly. */
 function hash(text: string, basis: number): number {
   let h = basis | 0;
