@@ -1,7 +1,7 @@
 /** Who may do what, proved by trying it as each role: by privileges alone, with no trigger anywhere. */
 import type pg from 'pg';
 import { describe, expect, inject, test } from 'vitest';
-import { migrate } from '../services/writer/migrate.ts';
+import { loadMigrations, migrate } from '../services/writer/migrate.ts';
 import { withClient } from '../shared/postgres.ts';
 import { connected, freshDatabase, freshLogin } from './fresh-database.ts';
 
@@ -128,6 +128,23 @@ describe.each(['postgres15', 'postgres18'] as const)('%s', (server) => {
     await pool.query(`grant insert on cognito.users to ${app.name}`);
     expect((await migrate(pool, OPTIONS)).applied).toEqual([]);
     expect((await proven(pool, app.name))['cognito.users']).toBe('select insert');
+  });
+
+  test('an upgrade takes from nobody what was granted by hand', async () => {
+    const app = await freshLogin(inject(server));
+    const pool = connected((await freshDatabase(inject(server))).url);
+    await pool.query(`alter default privileges grant all on tables to ${app.name}`);
+    await migrate(pool, OPTIONS);
+    await pool.query(
+      `grant usage on schema cognito_feed to ${app.name}; grant select, insert on cognito_feed.slots to ${app.name}`,
+    );
+    const next = { version: 3, name: '003-next', sql: 'create table cognito_feed.next (a int)' };
+    await migrate(pool, OPTIONS, [...loadMigrations(), next]);
+    const { rows } = await pool.query(
+      `select has_table_privilege($1, 'cognito_feed.slots', 'insert') as kept, has_table_privilege($1, 'cognito_feed.next', 'insert') as given`,
+      [app.name],
+    );
+    expect(rows).toEqual([{ kept: true, given: false }]);
   });
 
   test('gives back what a role has lost, also for a mirror that was recreated', async () => {

@@ -133,11 +133,8 @@ const RELATIONS = `select c.oid::regclass::text as relation, a.grantee, r.rolnam
 const revokeWritesOfPublic = (client: pg.ClientBase, schema: string, name: string | null): Promise<MigrateResult> =>
   revoke(client, `${RELATIONS} and a.grantee = 0 group by 1, 2, 3`, [schema, name]);
 
-/**
- * For tables just made: takes writing from everyone who has it by somebody's `alter default privileges` (Supabase's, for one).
- * @param name one relation, or null for all of the schema
- */
-export async function revokeWrites(client: pg.ClientBase, schema: string, name: string | null): Promise<void> {
+/** For a table just made: takes writing from everyone who has it by somebody's `alter default privileges` (Supabase's, for one). */
+export async function revokeWrites(client: pg.ClientBase, { schema, name }: TableName): Promise<void> {
   const others = 'a.grantee <> c.relowner and (r.rolname is null or r.rolname <> all ($3))';
   await revoke(client, `${RELATIONS} and ${others} group by 1, 2, 3`, [schema, name, [WRITER, READER, PUBLISHER]]);
 }

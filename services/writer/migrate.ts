@@ -134,11 +134,9 @@ async function inspectAll(client: pg.ClientBase, targets: readonly TableName[]):
 
 async function applyMigrations(client: pg.ClientBase, migrations: readonly Migration[]): Promise<string[]> {
   await createSchema(client, 'cognito_feed');
+  const before = await serviceRelations(client);
   // Where it is there already, `if not exists` would still ask for the right to make it.
-  const { rowCount } = await client.query(
-    `select from pg_class where relname = 'migrations' and relnamespace = 'cognito_feed'::regnamespace`,
-  );
-  if (rowCount === 0) {
+  if (!before.includes('migrations')) {
     await client.query(`create table cognito_feed.migrations (
       version integer primary key, name text not null, applied_at timestamptz not null default now())`);
   }
@@ -151,8 +149,17 @@ async function applyMigrations(client: pg.ClientBase, migrations: readonly Migra
     await client.query('insert into cognito_feed.migrations (version, name) values ($1, $2)', [version, name]);
     applied.push(`migration ${name}`);
   }
-  if (applied.length > 0) await revokeWrites(client, 'cognito_feed', null);
+  for (const name of await serviceRelations(client)) {
+    if (!before.includes(name)) await revokeWrites(client, { schema: 'cognito_feed', name });
+  }
   return applied;
+}
+
+async function serviceRelations(client: pg.ClientBase): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `select relname as name from pg_class where relnamespace = 'cognito_feed'::regnamespace and relkind in ('r', 'v')`,
+  );
+  return rows.map(({ name }) => name);
 }
 
 /** insufficient_privilege and lock_not_available are the operator's to settle; they need no stack. */

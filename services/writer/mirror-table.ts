@@ -28,7 +28,7 @@ export async function createMirror(client: pg.ClientBase, target: TableName): Pr
   const columns = MIRROR_COLUMNS.map(([name, type]) => `${name} ${type}${name === 'username' ? ' primary key' : ''}`);
   await client.query(`create table ${quoteTable(target)} (${columns.join(', ')}) with (fillfactor = 90)`);
   await client.query(`create index on ${quoteTable(target)} using hash (email)`);
-  await revokeWrites(client, target.schema, target.name);
+  await revokeWrites(client, target);
   return [`table ${target.schema}.${target.name}`];
 }
 
