@@ -11,13 +11,15 @@ export interface Row {
   readonly createdAt: number | null;
   readonly updatedAt: number | null;
   /** In the order Cognito gave them; a missing Value is null. */
-  readonly attributes: readonly (readonly [name: string, value: string | null])[];
+  readonly attributes: [name: string, value: string | null][];
 }
 
 /** What ListUsers and AdminGetUser say of one user; the SDK's `UserType` has this shape. */
 export interface CognitoUser {
   readonly Username?: string | undefined;
-  readonly Attributes?: readonly { readonly Name?: string | undefined; readonly Value?: string | undefined }[] | undefined;
+  readonly Attributes?:
+    | readonly { readonly Name?: string | undefined; readonly Value?: string | undefined }[]
+    | undefined;
   readonly UserCreateDate?: Date | undefined;
   readonly UserLastModifiedDate?: Date | undefined;
   readonly Enabled?: boolean | undefined;

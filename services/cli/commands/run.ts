@@ -1,7 +1,9 @@
-import { UserFacingError } from '../../../shared/errors.ts';
 import type { CommandContext } from '../command.ts';
+import { serve } from '../serve.ts';
+import { runTogether } from '../together.ts';
 
-/** Poller, writer and publisher in one process. */
-export async function run(_context: CommandContext): Promise<number> {
-  throw new UserFacingError('run is not built yet');
+/** Poller and writer in one process. */
+export function run(context: CommandContext): Promise<number> {
+  const { settings, log, signal } = context;
+  return serve(context, 'run', (readiness) => runTogether(settings, log, signal, readiness));
 }

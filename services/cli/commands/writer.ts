@@ -1,8 +1,9 @@
 import { runWriter } from '../../writer/main.ts';
 import type { CommandContext } from '../command.ts';
+import { serve } from '../serve.ts';
 
 /** The writer alone, until it is told to stop. */
-export async function writer({ settings, log, signal }: CommandContext): Promise<number> {
-  await runWriter(settings, log, signal);
-  return 0;
+export function writer(context: CommandContext): Promise<number> {
+  const { settings, log, signal } = context;
+  return serve(context, 'writer', (readiness) => runWriter(settings, log, signal, readiness));
 }

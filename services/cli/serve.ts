@@ -1,0 +1,37 @@
+/**
+ * What the long-running commands share: the HTTP server beside the work, and the work named for the shutdown's deadline.
+ */
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { startHttp } from '../../shared/http.ts';
+import { Readiness } from '../../shared/readiness.ts';
+import type { CommandContext } from './command.ts';
+
+/**
+ * @returns 0 when the work has ended after a signal
+ * @throws what the work throws; the HTTP server is closed first
+ */
+export async function serve(
+  { settings, log, shutdown }: CommandContext,
+  name: string,
+  work: (readiness: Readiness) => Promise<void>,
+): Promise<number> {
+  for (const warning of settings.warnings) log.warn(warning);
+  const readiness = new Readiness();
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, prefix: 'cognito_feed_' });
+  const http =
+    settings.httpPort === null
+      ? null
+      : await startHttp(
+          { host: settings.httpHost, port: settings.httpPort, metrics: registry, notReady: () => readiness.reasons() },
+          log,
+        );
+  const done = shutdown.underWay(name);
+  try {
+    await work(readiness);
+  } finally {
+    done();
+    await http?.close();
+  }
+  return 0;
+}

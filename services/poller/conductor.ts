@@ -1,0 +1,95 @@
+/**
+ * Who begins scans, and when: one replica, which holds an expiring lease; POLL_INTERVAL after the last one ended, or sooner when somebody asked.
+ * A scan that is under way needs no conductor: its job goes from replica to replica by itself. So the lease's holder may die at any point.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Queue } from 'bullmq';
+import { observationTime } from '../../shared/clock.ts';
+import { keys, type MirrorTag } from '../../shared/keys.ts';
+import { jobOptions } from '../../shared/queue.ts';
+import type { Redis } from '../../shared/redis.ts';
+import { readScans, recordBegin, recordEnd } from '../../shared/scan-record.ts';
+import type { ScanJob } from './scan.ts';
+
+export interface ConductorOptions {
+  readonly redis: Redis;
+  readonly tag: MirrorTag;
+  readonly pool: string;
+  readonly scans: Queue;
+  readonly pollIntervalMs: number;
+  /** Whether more changes may be queued now; no scan begins before. */
+  readonly hasRoom: () => Promise<boolean>;
+}
+
+/** The lease runs out so long after its holder was last seen. */
+export const LEASE_MS = 9_000;
+
+const LEASE_LUA = `
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`;
+
+const RELEASE_LUA = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`;
+
+export class Conductor {
+  readonly #options: ConductorOptions;
+  readonly #holder = randomUUID();
+
+  constructor(options: ConductorOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * One look: takes or renews the lease and begins a scan where one is due. Called about twice a second.
+   * @param timeline under which the mirror stands
+   * @returns the scan that it began
+   */
+  async look(timeline: string): Promise<string | null> {
+    const { redis, tag, scans, pollIntervalMs, hasRoom } = this.#options;
+    if (!(await this.#lease())) return null;
+    const record = await readScans(redis, tag);
+    const { current } = record;
+    if (current !== null) {
+      // Its job records the end itself. Where the job is gone (Redis lost it, somebody removed it), this is the repair.
+      const state = await scans.getJobState(current.id);
+      if (state === 'unknown' || state === 'failed')
+        await recordEnd(redis, tag, current.id, await observationTime(redis, tag), null);
+      return null;
+    }
+    const floor = await observationTime(redis, tag);
+    const wanted = Number((await redis.client.get(keys.wanted(tag))) ?? 0);
+    const due = floor - record.endedAt >= pollIntervalMs || wanted > (record.last?.floor ?? 0);
+    if (!due || !(await hasRoom())) return null;
+    return await this.#begin(timeline, floor);
+  }
+
+  /** The record first: a crash between the two leaves a record without a job, which the next look clears. */
+  async #begin(timeline: string, floor: number): Promise<string> {
+    const { redis, tag, pool, scans } = this.#options;
+    const id = randomUUID();
+    await recordBegin(redis, tag, { id, timeline, floor });
+    const job: ScanJob = { pool, timeline, floor, step: 'begin' };
+    await scans.add('scan', job, jobOptions(id));
+    return id;
+  }
+
+  async #lease(): Promise<boolean> {
+    const { redis, tag } = this.#options;
+    return (await redis.script(LEASE_LUA, [keys.lease(tag)], [this.#holder, LEASE_MS])) === 1;
+  }
+
+  /** A replica that ends cleanly lets the next one conduct at once. */
+  async release(): Promise<void> {
+    const { redis, tag } = this.#options;
+    await redis.script(RELEASE_LUA, [keys.lease(tag)], [this.#holder]);
+  }
+}
+
+/** Asks for a scan that begins after now. Gives the time that its floor will be above. */
+export async function wantScan(redis: Redis, tag: MirrorTag): Promise<number> {
+  const now = await observationTime(redis, tag);
+  await redis.client.set(keys.wanted(tag), now);
+  return now;
+}

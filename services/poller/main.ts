@@ -1,0 +1,105 @@
+/**
+ * The poller's two phases: what can be refused is refused before anything connects (by the settings); then it serves every mirror of its pools that a
+ * writer announces, until it is told to stop. It knows nothing of Postgres.
+ */
+import { type Announcement, announced } from '../../shared/announcement.ts';
+import { sleep } from '../../shared/clock.ts';
+import { connectUserPool, type UserPool } from '../../shared/cognito.ts';
+import { classify, oneLine } from '../../shared/errors.ts';
+import type { MirrorTag } from '../../shared/keys.ts';
+import type { Logger } from '../../shared/log.ts';
+import type { Readiness } from '../../shared/readiness.ts';
+import { createRedisClient, Redis } from '../../shared/redis.ts';
+import type { PoolSettings, Settings } from '../../shared/settings.ts';
+import { Budget } from './budget.ts';
+import { MirrorPoller } from './mirror-poller.ts';
+
+const LOOK_EVERY_MS = 500;
+/** Through the worst of AWS's bad half hours a scan goes on where it stood; older observations would count no more. */
+const PATIENCE_MS = 30 * 60_000;
+
+interface Running {
+  readonly poller: MirrorPoller;
+  readonly stop: AbortController;
+  readonly done: Promise<void>;
+}
+
+export interface PollerOptions {
+  /** How long a request to Cognito is tried again; a one-shot command waits less. */
+  readonly patienceMs?: number;
+}
+
+/** Runs until the signal. */
+export async function runPoller(
+  settings: Settings,
+  log: Logger,
+  signal: AbortSignal,
+  readiness?: Readiness,
+  { patienceMs = PATIENCE_MS }: PollerOptions = {},
+): Promise<void> {
+  const redis = new Redis(createRedisClient({ url: settings.redisUrl, ca: settings.redisCa }));
+  const doors = new Map(settings.pools.map((pool) => [pool.poolId, openPool(pool, redis, settings.requestsPerSecond)]));
+  const running = new Map<MirrorTag, Running>();
+  let last: string | null = null;
+  for (const pool of settings.pools)
+    readiness?.fails(`poller of ${pool.poolId}`, 'no writer has announced its mirror yet');
+  while (!signal.aborted) {
+    try {
+      const mirrors = await announced(redis);
+      for (const { poolId } of settings.pools) {
+        const mine = mirrors.filter(({ pool }) => pool === poolId);
+        for (const mirror of mine) serve(mirror);
+        report(poolId, mine);
+      }
+      for (const [tag, { stop }] of running) if (!mirrors.some((mirror) => mirror.tag === tag)) stop.abort();
+      last = null;
+    } catch (error) {
+      const line = oneLine(error);
+      if (line !== last)
+        log[classify(error).action === 'retry' ? 'warn' : 'error'](
+          { err: error },
+          `could not look for mirrors: ${line}`,
+        );
+      last = line;
+      for (const pool of settings.pools) readiness?.fails(`poller of ${pool.poolId}`, line);
+    }
+    await sleep(LOOK_EVERY_MS, signal);
+  }
+  for (const { stop } of running.values()) stop.abort();
+  await Promise.all([...running.values()].map(({ done }) => done));
+  for (const { userPool } of doors.values()) userPool.close();
+  redis.client.disconnect();
+
+  function serve({ tag, pool: poolId, target, timeline }: Announcement): void {
+    const pool = settings.pools.find((candidate) => candidate.poolId === poolId);
+    const door = doors.get(poolId);
+    if (pool === undefined || door === undefined) return;
+    let one = running.get(tag);
+    if (one === undefined) {
+      const child = log.child({ pool: poolId, target });
+      const poller = new MirrorPoller({ settings: pool, tag, redis, ...door, log: child, patienceMs });
+      const stop = new AbortController();
+      const done = poller.run(stop.signal).finally(() => running.delete(tag));
+      one = { poller, stop, done };
+      running.set(tag, one);
+      child.info('serving a mirror');
+    }
+    one.poller.stand(timeline);
+  }
+
+  function report(poolId: string, mine: readonly Announcement[]): void {
+    const condition = `poller of ${poolId}`;
+    const troubles = mine.flatMap(({ tag }) => running.get(tag)?.poller.trouble() ?? []);
+    if (mine.length === 0) readiness?.fails(condition, 'no writer announces its mirror');
+    else if (troubles[0] !== undefined) readiness?.fails(condition, troubles[0]);
+    else readiness?.holds(condition);
+  }
+}
+
+function openPool(pool: PoolSettings, redis: Redis, requestsPerSecond: number): { userPool: UserPool; budget: Budget } {
+  const { poolId, region, endpoints } = pool;
+  return {
+    userPool: connectUserPool({ poolId, region, endpoint: endpoints.cognito }),
+    budget: new Budget(redis, region ?? 'default', requestsPerSecond),
+  };
+}

@@ -1,0 +1,287 @@
+/**
+ * One mirror's poller: conducts its scans, walks their shards. Any number of replicas do so side by side. It holds no state of its own.
+ */
+import { type Job, type Queue, WaitingChildrenError } from 'bullmq';
+import { WIRE_VERSION } from '../../shared/change.ts';
+import { observationTime, sleep } from '../../shared/clock.ts';
+import type { UserPool } from '../../shared/cognito.ts';
+import { classify, oneLine } from '../../shared/errors.ts';
+import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
+import type { Logger } from '../../shared/log.ts';
+import { createQueue, createWorker } from '../../shared/queue.ts';
+import type { Redis } from '../../shared/redis.ts';
+import { recordEnd, recordEstimate } from '../../shared/scan-record.ts';
+import type { PoolSettings } from '../../shared/settings.ts';
+import { SnapshotReader } from '../../shared/snapshot.ts';
+import type { Budget } from './budget.ts';
+import { Conductor } from './conductor.ts';
+import { diff } from './diff.ts';
+import { type MissingOutcome, settleMissing } from './missing.ts';
+import { Outbox } from './outbox.ts';
+import { PoolFailure, PoolReader } from './pages.ts';
+import { exactLook, prove, type Suspect } from './proof.ts';
+import { awaitChildren, childrenOf, conduct, type ScanJob, type ScanResult, type ShardResult } from './scan.ts';
+import { Seen } from './seen.ts';
+import { type ShardPlan, walk } from './shard.ts';
+
+export interface MirrorPollerOptions {
+  readonly settings: PoolSettings;
+  readonly tag: MirrorTag;
+  readonly redis: Redis;
+  readonly userPool: UserPool;
+  readonly budget: Budget;
+  readonly log: Logger;
+  /** How long a request to Cognito is tried again. */
+  readonly patienceMs: number;
+}
+
+const LOOK_EVERY_MS = 500;
+/** Shards that one replica walks side by side. */
+const SHARDS_AT_ONCE = 4;
+
+export class MirrorPoller {
+  readonly #options: MirrorPollerOptions;
+  readonly #snapshot: SnapshotReader;
+  #trouble: string | null = null;
+  #timeline: string | null = null;
+
+  constructor(options: MirrorPollerOptions) {
+    this.#options = options;
+    this.#snapshot = new SnapshotReader(options.redis, options.tag);
+  }
+
+  /** What stands in the way now; null: nothing. */
+  trouble(): string | null {
+    return this.#trouble;
+  }
+
+  /** The timeline that the writer announces; null: none stands. */
+  stand(timeline: string | null): void {
+    this.#timeline = timeline;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const { settings, tag, redis, log } = this.#options;
+    const changes = createQueue<unknown, unknown>(queues.changes, tag, redis.client);
+    const scans = createQueue<ScanJob, ScanResult>(queues.scans, tag, redis.client);
+    const shards = createQueue<ShardPlan, ShardResult>(queues.shards, tag, redis.client);
+    const outbox = new Outbox({
+      redis,
+      changes,
+      pool: settings.poolId,
+      maxQueuedChanges: settings.maxQueuedChanges,
+      signal,
+      onPause: (paused) =>
+        log.warn(paused ? 'too many changes wait for the writer: holding back' : 'the writer has caught up: going on'),
+    });
+    const reader = this.#reader(signal);
+    const onError = (error: Error, jobId: string | null) => {
+      if (!signal.aborted) this.#troubled(error, jobId === null ? 'reach the queues' : 'go on with a scan');
+    };
+    const conducting = createWorker<ScanJob, ScanResult>(
+      queues.scans,
+      tag,
+      redis.client,
+      (job, token) => this.#scan(job, token, shards, outbox, reader),
+      { onError },
+    );
+    const walking = createWorker<ShardPlan, ShardResult>(
+      queues.shards,
+      tag,
+      redis.client,
+      (job, token) => this.#shard(job, token, outbox, reader, signal),
+      { onError },
+      SHARDS_AT_ONCE,
+    );
+    const conductor = new Conductor({
+      redis,
+      tag,
+      pool: settings.poolId,
+      scans,
+      pollIntervalMs: settings.pollIntervalMs,
+      hasRoom: () => outbox.hasRoom(),
+    });
+    while (!signal.aborted) {
+      try {
+        if (this.#timeline !== null) {
+          const scan = await conductor.look(this.#timeline);
+          if (scan !== null) log.debug({ scan }, 'a scan begins');
+        }
+      } catch (error) {
+        this.#troubled(error, 'conduct scans');
+      }
+      await sleep(LOOK_EVERY_MS, signal);
+    }
+    await Promise.all([conducting.close(), walking.close()]);
+    await conductor.release();
+    await Promise.all([changes.close(), scans.close(), shards.close()]);
+  }
+
+  #reader(signal: AbortSignal): PoolReader {
+    const { userPool, budget, redis, tag, patienceMs } = this.#options;
+    return new PoolReader({
+      userPool,
+      budget,
+      clock: () => observationTime(redis, tag),
+      signal,
+      patienceMs,
+      onRetry: (error) => this.#troubled(error, 'read the pool'),
+      onAnswer: () => {
+        this.#trouble = null;
+      },
+    });
+  }
+
+  async #scan(
+    job: Job<ScanJob, ScanResult>,
+    token: string,
+    shards: Queue,
+    outbox: Outbox,
+    reader: PoolReader,
+  ): Promise<ScanResult> {
+    const { tag, redis, log } = this.#options;
+    const result = await conduct(job, token, {
+      shards,
+      outbox,
+      plan: async () => {
+        await recordEstimate(redis, tag, job.id ?? '', await this.#estimate());
+        // One chain; sharded scans plan several here.
+        return [{ shard: 'all', filter: null }];
+      },
+      missing: (data, scan, parent) => this.#missing(data, scan, parent, outbox, reader),
+      now: () => observationTime(redis, tag),
+    });
+    await new Seen(redis, tag, result.scan).forget();
+    await recordEnd(redis, tag, result.scan, await observationTime(redis, tag), result);
+    const { complete, reason, ...rest } = result;
+    if (complete) log.info(rest, 'scan complete');
+    else log.warn({ ...rest, reason }, `scan incomplete: ${reason}`);
+    return result;
+  }
+
+  /** For show; where it can't be had the scan goes on without. */
+  async #estimate(): Promise<number | null> {
+    try {
+      return await this.#options.userPool.estimatedUsers();
+    } catch (error) {
+      this.#options.log.debug({ err: error }, 'no estimate of the number of users');
+      return null;
+    }
+  }
+
+  async #shard(
+    job: Job<ShardPlan, ShardResult>,
+    token: string,
+    outbox: Outbox,
+    reader: PoolReader,
+    signal: AbortSignal,
+  ): Promise<ShardResult> {
+    const { redis, tag } = this.#options;
+    const seen = new Seen(redis, tag, job.data.scan);
+    // Where it has walked to its end before, it only waited for its batches.
+    let walked = await seen.ended(job.data.shard);
+    if (walked === null) {
+      try {
+        walked = await walk(job.data, { reader, snapshot: this.#snapshot, outbox, seen, job });
+      } catch (error) {
+        if (signal.aborted || !(error instanceof PoolFailure)) throw error;
+        this.#troubled(error.cause, 'scan the pool');
+        walked = { ended: false, pages: 0, users: 0, reason: oneLine(error.cause) };
+      }
+      await seen.end(job.data.shard, walked);
+    }
+    await awaitChildren(job, token);
+    const { failed, sum } = await childrenOf(job);
+    return {
+      ...walked,
+      dropped: sum('dropped') + failed,
+      inserted: sum('inserted'),
+      updated: sum('updated'),
+      deleted: sum('deleted'),
+    };
+  }
+
+  async #missing(
+    data: ScanJob,
+    scan: string,
+    job: Job,
+    outbox: Outbox,
+    reader: PoolReader,
+  ): Promise<MissingOutcome | null> {
+    const { settings, tag, redis, log } = this.#options;
+    const { timeline, floor } = data;
+    const { pointer } = await this.#snapshot.read([]);
+    if (pointer?.timeline !== timeline) return null;
+    const { entries } = await this.#snapshot.geometry(pointer.generation);
+    const seen = new Seen(redis, tag, scan);
+    const missing = seen.missing(this.#snapshot, pointer.generation, floor);
+    const suspects = (async function* (): AsyncGenerator<Suspect> {
+      for await (const { sub, entry } of missing) yield { sub, username: entry.username };
+    })();
+    const outcome = await settleMissing(
+      suspects,
+      {
+        look: (suspect) => exactLook(reader, suspect, timeline),
+        prove: (suspect) => prove(reader, suspect),
+        heldAlready: (some) => this.#heldAlready(some),
+        remove: (deletes) => outbox.send(deletes, timeline, scan, job),
+        shown: async (observed) => {
+          const view = await this.#snapshot.read(observed.map(({ sub }) => sub));
+          const changed = observed.filter((one, i) => {
+            const known = view.known[i];
+            return known !== undefined && diff(one, known) === 'changed';
+          });
+          if (changed.length > 0) await outbox.send(changed, timeline, scan, job);
+        },
+        hold: (some, reason) =>
+          outbox.ask(
+            { type: 'hold', v: WIRE_VERSION, pool: settings.poolId, timeline, scan, floor, reason, users: [...some] },
+            job,
+          ),
+      },
+      {
+        guard: { count: settings.deleteGuardCount, percent: settings.deleteGuardPercent },
+        mirrorUsers: entries,
+        earlier: settings.confirmWithAdminGetUser ? null : await this.#earlierLooks(timeline, floor),
+      },
+    );
+    if (outcome.held > 0)
+      log.warn({ scan, ...outcome }, `${outcome.held} deletes are held: see cognito-feed deletes list`);
+    return outcome;
+  }
+
+  async #heldAlready(some: readonly Suspect[]): Promise<ReadonlySet<string>> {
+    const { redis, tag } = this.#options;
+    const flags = await redis.client.smismember(keys.held(tag), ...some.map(({ sub }) => sub));
+    return new Set(some.filter((_, i) => flags[i] === 1).map(({ sub }) => sub));
+  }
+
+  /** Looks of earlier scans of this timeline, for CONFIRM_WITH_ADMIN_GET_USER=false. */
+  async #earlierLooks(timeline: string, floor: number) {
+    const { redis, tag } = this.#options;
+    const key = keys.suspects(tag);
+    const all = await redis.client.hgetall(key);
+    const missed = (sub: string) => {
+      const [when, which] = (all[sub] ?? '').split(' ');
+      return which === timeline && Number(when) < floor;
+    };
+    const note = async (subs: readonly string[]) => {
+      // A scan that is conducted again must not take its own looks for an earlier one's: the first look's time stays.
+      const kept = Object.fromEntries(
+        subs.map((sub) => [sub, missed(sub) ? (all[sub] ?? '') : `${floor} ${timeline}`]),
+      );
+      const pipeline = redis.client.multi().del(key);
+      if (subs.length > 0) pipeline.hset(key, kept);
+      await pipeline.exec();
+    };
+    return { missed, note };
+  }
+
+  #troubled(error: unknown, what: string): void {
+    if (error instanceof WaitingChildrenError) return;
+    const line = `could not ${what}: ${oneLine(error)}`;
+    if (line !== this.#trouble)
+      this.#options.log[classify(error).action === 'retry' ? 'warn' : 'error']({ err: error }, line);
+    this.#trouble = line;
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * A scan: a job of queue `scans` that goes through its steps, the children of each done before the next begins. ARCHITECTURE.md, "A scan".
+ * Whichever replica holds the job conducts it; a step that was interrupted is begun again by the next, which does no harm.
+ */
+import { type Job, type Queue, WaitingChildrenError } from 'bullmq';
+import { z } from 'zod';
+import { WIRE_VERSION } from '../../shared/change.ts';
+import { jobOptions } from '../../shared/queue.ts';
+import type { MissingOutcome } from './missing.ts';
+import type { Outbox } from './outbox.ts';
+import type { Walked } from './seen.ts';
+import type { ShardPlan } from './shard.ts';
+
+/** Its id is the scan's. Times in milliseconds by Redis's clock. */
+export interface ScanJob {
+  readonly pool: string;
+  readonly timeline: string;
+  readonly floor: number;
+  readonly step: 'begin' | 'shards' | 'missing' | 'keepalive' | 'end';
+  readonly summary?: { readonly pages: number; readonly users: number };
+}
+
+export interface ScanResult {
+  readonly scan: string;
+  readonly floor: number;
+  readonly complete: boolean;
+  /** Why it isn't; null where it is. */
+  readonly reason: string | null;
+  readonly pages: number;
+  readonly users: number;
+  readonly seconds: number;
+  readonly inserted: number;
+  readonly updated: number;
+  readonly deleted: number;
+}
+
+export interface ScanDoors {
+  readonly shards: Queue;
+  readonly outbox: Outbox;
+  /** Into which chains the pool is cut. */
+  readonly plan: () => Promise<readonly { readonly shard: string; readonly filter: string | null }[]>;
+  readonly missing: (job: ScanJob, scan: string, parent: Job) => Promise<MissingOutcome | null>;
+  readonly now: () => Promise<number>;
+}
+
+const child = z.object({
+  begun: z.boolean().optional(),
+  kept: z.boolean().optional(),
+  held: z.union([z.boolean(), z.number()]).optional(),
+  dropped: z.number().default(0),
+  inserted: z.number().default(0),
+  updated: z.number().default(0),
+  deleted: z.number().default(0),
+  ended: z.boolean().optional(),
+  reason: z.string().nullable().optional(),
+  pages: z.number().default(0),
+  users: z.number().default(0),
+});
+
+interface Children {
+  readonly list: readonly z.infer<typeof child>[];
+  /** Children that failed for good: whatever they were, the scan is not complete. */
+  readonly failed: number;
+  readonly sum: (field: 'dropped' | 'inserted' | 'updated' | 'deleted' | 'pages' | 'users') => number;
+}
+
+export async function childrenOf(job: Job): Promise<Children> {
+  const values = Object.values(await job.getChildrenValues());
+  const list = values.flatMap((value) => {
+    const parsed = child.safeParse(value);
+    return parsed.success ? [parsed.data] : [];
+  });
+  const failures = Object.keys(await job.getIgnoredChildrenFailures()).length + values.length - list.length;
+  return { list, failed: failures, sum: (field) => list.reduce((total, one) => total + one[field], 0) };
+}
+
+/** Until its children are done. @throws WaitingChildrenError, which tells BullMQ so; the job comes back when they are */
+export async function awaitChildren(job: Job, token: string): Promise<void> {
+  if (await job.moveToWaitingChildren(token)) throw new WaitingChildrenError();
+}
+
+/**
+ * @throws WaitingChildrenError between the steps
+ */
+export async function conduct(job: Job<ScanJob, ScanResult>, token: string, doors: ScanDoors): Promise<ScanResult> {
+  const scan = job.id ?? '';
+  for (;;) {
+    const { step } = job.data;
+    switch (step) {
+      case 'begin': {
+        await ask(job, scan, doors, 'begin');
+        await next(job, 'shards');
+        break;
+      }
+      case 'shards': {
+        await awaitChildren(job, token);
+        const { list } = await childrenOf(job);
+        if (!list.some(({ begun }) => begun))
+          return await end(job, doors, 'its timeline has ended, or a later scan has begun');
+        const { timeline, floor } = job.data;
+        for (const { shard, filter } of await doors.plan()) {
+          const plan: ShardPlan = { scan, timeline, floor, shard, filter };
+          // The id is the scan's and the shard's: adding it again, after a crash, adds nothing.
+          await doors.shards.add(
+            'shard',
+            plan,
+            jobOptions(`${scan}.${shard}`, { id: scan, queue: job.queueQualifiedName }),
+          );
+        }
+        await next(job, 'missing');
+        break;
+      }
+      case 'missing': {
+        await awaitChildren(job, token);
+        const children = await childrenOf(job);
+        const reason = incomplete(children);
+        if (reason !== null) return await end(job, doors, reason);
+        const outcome = await doors.missing(job.data, scan, job);
+        if (outcome === null) return await end(job, doors, 'its timeline has ended');
+        await job.updateData({
+          ...job.data,
+          step: 'keepalive',
+          summary: { pages: children.sum('pages'), users: children.sum('users') },
+        });
+        break;
+      }
+      case 'keepalive': {
+        await awaitChildren(job, token);
+        const reason = incomplete(await childrenOf(job));
+        if (reason !== null) return await end(job, doors, reason);
+        await ask(job, scan, doors, 'keepalive');
+        await next(job, 'end');
+        break;
+      }
+      case 'end': {
+        await awaitChildren(job, token);
+        const { list } = await childrenOf(job);
+        return await end(
+          job,
+          doors,
+          list.some(({ kept }) => kept) ? null : 'its timeline has ended, or a later scan has begun',
+        );
+      }
+    }
+  }
+}
+
+const next = (job: Job<ScanJob, ScanResult>, step: ScanJob['step']): Promise<void> =>
+  job.updateData({ ...job.data, step });
+
+async function ask(
+  job: Job<ScanJob, ScanResult>,
+  scan: string,
+  doors: ScanDoors,
+  type: 'begin' | 'keepalive',
+): Promise<void> {
+  const { pool, timeline, floor, summary } = job.data;
+  const envelope = { v: WIRE_VERSION, pool, timeline, scan, floor } as const;
+  if (type === 'begin') return await doors.outbox.ask({ type, ...envelope }, job);
+  const seconds = ((await doors.now()) - floor) / 1000;
+  await doors.outbox.ask(
+    { type, ...envelope, summary: { seconds, pages: summary?.pages ?? 0, users: summary?.users ?? 0 } },
+    job,
+  );
+}
+
+/** Why what the scan has seen is not the whole pool, applied; null where it is. */
+function incomplete({ list, failed, sum }: Children): string | null {
+  if (failed > 0) return `${failed} of its jobs failed`;
+  const open = list.find(({ ended }) => ended === false);
+  if (open !== undefined) return open.reason ?? 'a shard did not end';
+  if (!list.some(({ ended }) => ended)) return 'it has no shards';
+  const dropped = sum('dropped');
+  return dropped > 0 ? `${dropped} changes came too late to count` : null;
+}
+
+async function end(job: Job<ScanJob, ScanResult>, doors: ScanDoors, reason: string | null): Promise<ScanResult> {
+  const { sum } = await childrenOf(job);
+  const { floor, summary } = job.data;
+  return {
+    scan: job.id ?? '',
+    floor,
+    complete: reason === null,
+    reason,
+    pages: summary?.pages ?? sum('pages'),
+    users: summary?.users ?? sum('users'),
+    seconds: ((await doors.now()) - floor) / 1000,
+    inserted: sum('inserted'),
+    updated: sum('updated'),
+    deleted: sum('deleted'),
+  };
+}
+
+/** What a shard reports: its own walk, and what became of its batches. */
+export type ShardResult = Walked & {
+  readonly dropped: number;
+  readonly inserted: number;
+  readonly updated: number;
+  readonly deleted: number;
+};

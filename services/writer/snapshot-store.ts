@@ -1,0 +1,177 @@
+/**
+ * The writer's side of the snapshot: the only code that writes it. Two scripts: one advances the pointer from one commit to the next and
+ * refuses anything else; one loads a new generation, which nothing reads before the pointer names it.
+ */
+
+import { keys, type MirrorTag } from '../../shared/keys.ts';
+import type { Lsn } from '../../shared/lsn.ts';
+import type { Redis } from '../../shared/redis.ts';
+import {
+  BUCKET_LUA,
+  bucketKey,
+  geometryKey,
+  MIN_BUCKETS,
+  type Pointer,
+  SnapshotReader,
+  staleKey,
+  tombstonesKey,
+  type View,
+} from '../../shared/snapshot.ts';
+import { type Learned, toArguments } from './learned.ts';
+
+export type Advance = 'advanced' | 'already' | 'refused';
+
+export interface SnapshotStore {
+  /** Pointer, clock and what is known of these users, at one instant. */
+  read(subs: readonly string[]): Promise<View>;
+  /**
+   * Moves the pointer from one commit to another and learns what it brought; nothing happens unless the pointer is at `from`.
+   * already: it is at `to`. refused: it is anywhere else.
+   */
+  advance(timeline: string, from: string, to: string, lsn: Lsn, learned: readonly Learned[]): Promise<Advance>;
+  /** A new, empty generation, which nothing reads yet. */
+  newGeneration(): Promise<string>;
+  /**
+   * Adds entries and tombstones to a generation. An entry whose sub is there already is left out; gives their places in `learned`.
+   */
+  load(generation: string, learned: readonly Learned[]): Promise<number[]>;
+  /** From here on the generation is the snapshot. */
+  point(pointer: Pointer): Promise<void>;
+  /** Deletes all generations but this one. Only while no other is being built. */
+  collect(current: string): Promise<void>;
+}
+
+/** Tombstones are kept this long (rule 3). */
+export const TOMBSTONE_MS = 60 * 60_000;
+
+/**
+ * A bucket is split when there are more entries than this for each: buckets not yet split in a round hold up to twice as many, so that hardly
+ * one passes 128, where Redis would leave the compact encoding.
+ */
+const ENTRIES_A_BUCKET = 48;
+
+const LEARN_LUA = `${BUCKET_LUA}
+local function learn(tag, gen, first, fresh)
+  local base, g, x, stale = tag .. ':s:' .. gen .. ':', tag .. ':g:' .. gen, tag .. ':x:' .. gen, tag .. ':stale:' .. gen
+  local shape = redis.call('HMGET', g, 'buckets', 'entries')
+  local n, entries = tonumber(shape[1]), tonumber(shape[2])
+  local m = half(n)
+  local anyStale = redis.call('EXISTS', stale) == 1
+  local skipped = {}
+  for i = first, #ARGV, 3 do
+    local op, field, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    local bucket = base .. bucketOf(field, n, m)
+    if op == 'p' then
+      if fresh then
+        if redis.call('HSETNX', bucket, field, value) == 0 then skipped[#skipped + 1] = (i - first) / 3 else entries = entries + 1 end
+      else
+        entries = entries + redis.call('HSET', bucket, field, value)
+      end
+    elseif op == 'd' then
+      entries = entries - redis.call('HDEL', bucket, field)
+      redis.call('ZADD', x, value, field)
+    elseif op == 'f' then
+      entries = entries - redis.call('HDEL', bucket, field)
+    end
+    if op == 's' then redis.call('HSET', stale, field, value)
+    elseif anyStale then redis.call('HDEL', stale, field) end
+  end
+  while entries > n * ${ENTRIES_A_BUCKET} do
+    local from, to = base .. (n - m), base .. n
+    n = n + 1
+    m = half(n)
+    local all = redis.call('HGETALL', from)
+    for i = 1, #all, 2 do
+      if bucketOf(all[i], n, m) == n - 1 then
+        redis.call('HSET', to, all[i], all[i + 1])
+        redis.call('HDEL', from, all[i])
+      end
+    end
+  end
+  redis.call('HSET', g, 'buckets', n, 'entries', entries)
+  return skipped
+end
+`;
+
+/** KEYS: the pointer. ARGV: tag, timeline, from, to, LSN, then triples. */
+const ADVANCE_LUA = `${LEARN_LUA}
+local p = redis.call('HMGET', KEYS[1], 'timeline', 'generation', 'commit')
+if p[1] ~= ARGV[2] then return 'refused' end
+if p[3] == ARGV[4] then return 'already' end
+if p[3] ~= ARGV[3] then return 'refused' end
+learn(ARGV[1], p[2], 6, false)
+redis.call('HSET', KEYS[1], 'commit', ARGV[4], 'lsn', ARGV[5])
+local x = ARGV[1] .. ':x:' .. p[2]
+if redis.call('EXISTS', x) == 1 then
+  local time = redis.call('TIME')
+  redis.call('ZREMRANGEBYSCORE', x, '-inf', time[1] * 1000 - ${TOMBSTONE_MS})
+end
+return 'advanced'
+`;
+
+/** KEYS: the generation's geometry. ARGV: tag, generation, then triples. */
+const LOAD_LUA = `${LEARN_LUA}
+if redis.call('EXISTS', KEYS[1]) == 0 then return redis.error_reply('GONE the generation was collected') end
+return learn(ARGV[1], ARGV[2], 3, true)
+`;
+
+export class RedisSnapshotStore implements SnapshotStore {
+  readonly #redis: Redis;
+  readonly #tag: MirrorTag;
+  readonly #reader: SnapshotReader;
+  readonly #newId: () => string;
+  readonly #onLoad: () => Promise<void>;
+
+  /** @param onLoad told of each step of a rebuild */
+  constructor(redis: Redis, tag: MirrorTag, newId: () => string, onLoad: () => Promise<void>) {
+    this.#redis = redis;
+    this.#tag = tag;
+    this.#reader = new SnapshotReader(redis, tag);
+    this.#newId = newId;
+    this.#onLoad = onLoad;
+  }
+
+  read(subs: readonly string[]): Promise<View> {
+    return this.#reader.read(subs);
+  }
+
+  async advance(timeline: string, from: string, to: string, lsn: Lsn, learned: readonly Learned[]): Promise<Advance> {
+    const head = [this.#tag, timeline, from, to, lsn];
+    const reply = await this.#redis.script(
+      ADVANCE_LUA,
+      [keys.snapshot(this.#tag)],
+      [...head, ...learned.flatMap(toArguments)],
+    );
+    return String(reply) as Advance;
+  }
+
+  async newGeneration(): Promise<string> {
+    const generation = this.#newId().slice(0, 8);
+    await this.#redis.client.sadd(keys.generations(this.#tag), generation);
+    await this.#redis.client.hset(geometryKey(this.#tag, generation), { buckets: MIN_BUCKETS, entries: 0 });
+    return generation;
+  }
+
+  async load(generation: string, learned: readonly Learned[]): Promise<number[]> {
+    await this.#onLoad();
+    const args = [this.#tag, generation, ...learned.flatMap(toArguments)];
+    return ((await this.#redis.script(LOAD_LUA, [geometryKey(this.#tag, generation)], args)) as number[]).map(Number);
+  }
+
+  async point({ timeline, generation, commit, lsn }: Pointer): Promise<void> {
+    await this.#redis.client.hset(keys.snapshot(this.#tag), { timeline, generation, commit, lsn });
+  }
+
+  async collect(current: string): Promise<void> {
+    for (const generation of await this.#redis.client.smembers(keys.generations(this.#tag))) {
+      if (generation === current) continue;
+      const { buckets } = await this.#reader.geometry(generation);
+      // Its geometry goes first: a builder that was only paused finds its generation gone and stops.
+      await this.#redis.client.unlink(geometryKey(this.#tag, generation));
+      const doomed = [tombstonesKey(this.#tag, generation), staleKey(this.#tag, generation)];
+      for (let bucket = 0; bucket < buckets; bucket++) doomed.push(bucketKey(this.#tag, generation, bucket));
+      while (doomed.length > 0) await this.#redis.client.unlink(...doomed.splice(0, 500));
+      await this.#redis.client.srem(keys.generations(this.#tag), generation);
+    }
+  }
+}

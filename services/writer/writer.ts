@@ -1,0 +1,263 @@
+/**
+ * One mirror's writer: it keeps slot and snapshot in agreement, applies what comes through `changes`, and announces the mirror to the pollers.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Job } from 'bullmq';
+import type pg from 'pg';
+import { announce } from '../../shared/announcement.ts';
+import { type Message, parseMessage, UnreadableMessage } from '../../shared/change.ts';
+import { backOffMs, observationTime, sleep } from '../../shared/clock.ts';
+import { classify, oneLine } from '../../shared/errors.ts';
+import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
+import type { Logger } from '../../shared/log.ts';
+import { createWorker } from '../../shared/queue.ts';
+import type { Redis } from '../../shared/redis.ts';
+import type { PoolSettings } from '../../shared/settings.ts';
+import { type AgreementDoors, agree, compareHistories } from './agreement.ts';
+import { type Applied, apply } from './apply.ts';
+import { MAX_AGE_MS } from './decide.ts';
+import { PostgresLedger } from './postgres-ledger.ts';
+import { begin, hold, keepalive } from './scan-marks.ts';
+import { targetName } from './slot-setup.ts';
+import { RedisSnapshotStore } from './snapshot-store.ts';
+
+/** Between two looks whether slot and snapshot still agree, and two announcements. */
+const LOOK_EVERY_MS = 2_000;
+/** A rebuild that has not loaded anything for so long has stopped. */
+const REBUILD_STILL_MS = 15_000;
+const RETRY_FIRST_MS = 200;
+const RETRY_MOST_MS = 10_000;
+/** Unreadable jobs that are remembered. */
+const PARKED_MOST = 1_000;
+
+export class Stopping extends Error {
+  override readonly name = 'Stopping';
+}
+
+export interface WriterOptions {
+  readonly settings: PoolSettings;
+  readonly tag: MirrorTag;
+  readonly postgres: pg.Pool;
+  readonly redis: Redis;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+export class MirrorWriter {
+  readonly #options: WriterOptions;
+  readonly #ledger: PostgresLedger;
+  readonly #snapshot: RedisSnapshotStore;
+  /** What stands in the way now; null: nothing. */
+  #trouble: string | null = 'it has not agreed with the snapshot yet';
+  #resyncWanted: string | null = null;
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
+    const { settings, tag, postgres, redis, log } = options;
+    this.#snapshot = new RedisSnapshotStore(redis, tag, randomUUID, () => this.#rebuildMoves());
+    this.#ledger = new PostgresLedger({
+      postgres,
+      pool: settings.poolId,
+      target: settings.targetTable,
+      changeLog: settings.changeRetentionMs !== null,
+      onEnded: (pids) => log.warn({ pids }, 'ended sessions that a stopped process had left holding a lock'),
+      rebuildMoves: async () => (await redis.client.exists(this.#rebuildKey)) === 1,
+    });
+  }
+
+  /** Why it can't work now; null: it can. */
+  trouble(): string | null {
+    return this.#trouble;
+  }
+
+  /** Until the signal; then the batch under way is finished. */
+  async run(): Promise<void> {
+    const { tag, redis, log, signal } = this.#options;
+    try {
+      await this.#untilDone('agree with the snapshot', () => this.#agree());
+    } catch (error) {
+      if (error instanceof Stopping) return;
+      throw error;
+    }
+    const worker = createWorker<unknown, unknown>(queues.changes, tag, redis.client, (job) => this.#process(job), {
+      onError: (error, jobId) => {
+        if (!(error instanceof Stopping)) log.warn({ err: error, jobId }, 'the queue changes is in trouble');
+      },
+    });
+    while (!signal.aborted) {
+      try {
+        await this.#lookAround();
+        this.#trouble = null;
+      } catch (error) {
+        this.#troubled(error, 'watch slot and snapshot');
+      }
+      await sleep(LOOK_EVERY_MS, signal);
+    }
+    await worker.close();
+  }
+
+  /** Asks for a new timeline; it begins at the next look around. */
+  wantResync(reason: string): void {
+    this.#resyncWanted = reason;
+  }
+
+  async #lookAround(): Promise<void> {
+    const slot = await this.#ledger.slot();
+    const { pointer } = await this.#snapshot.read([]);
+    // One behind is what every commit leaves for an instant: the batch under way ends it, or the next one does.
+    const { state } = compareHistories(slot, pointer);
+    if (state === 'lost' || state === 'owed') await this.#agree();
+    else if (this.#resyncWanted !== null) {
+      const reason = this.#resyncWanted;
+      this.#resyncWanted = null;
+      await this.#agree({ reason, commit: slot.commit });
+    }
+    await this.#announce();
+  }
+
+  async #announce(): Promise<void> {
+    const { settings, tag, redis } = this.#options;
+    const slot = await this.#ledger.slot();
+    const { pointer } = await this.#snapshot.read([]);
+    const stands = slot.resyncReason === null && pointer?.timeline === slot.timeline;
+    await announce(redis, {
+      tag,
+      pool: settings.poolId,
+      target: targetName(settings.targetTable),
+      timeline: stands ? slot.timeline : null,
+      state: slot.state,
+      users: slot.users,
+    });
+  }
+
+  readonly #agree = async (occasion?: { reason: string; commit: string }): Promise<void> => {
+    const { tag, redis, log, signal } = this.#options;
+    const doors: AgreementDoors = {
+      ledger: this.#ledger,
+      snapshot: this.#snapshot,
+      clock: () => observationTime(redis, tag),
+      newId: randomUUID,
+      wait: async () => {
+        await sleep(RETRY_FIRST_MS, signal);
+        if (signal.aborted) throw new Stopping('the service is stopping');
+      },
+      onResync: (event, reason, users) =>
+        log.info(
+          { reason, users },
+          event === 'begun' ? 'resync: a new timeline begins' : 'resync: the snapshot stands',
+        ),
+    };
+    await agree(doors, occasion);
+  };
+
+  get #rebuildKey(): string {
+    return keys.rebuild(this.#options.tag);
+  }
+
+  async #rebuildMoves(): Promise<void> {
+    await this.#options.redis.client.set(this.#rebuildKey, '1', 'PX', REBUILD_STILL_MS);
+  }
+
+  async #process(job: Job<unknown, unknown>): Promise<unknown> {
+    let message: Message;
+    try {
+      message = parseMessage(job.data);
+    } catch (error) {
+      if (!(error instanceof UnreadableMessage)) throw error;
+      // A later writer may read it, as long as what was observed counts.
+      if (error.newer && Date.now() - job.timestamp < MAX_AGE_MS) throw error;
+      return await this.#park(job, error);
+    }
+    return await this.#untilDone(`apply a ${message.type}`, () => this.#handle(message));
+  }
+
+  async #handle(message: Message): Promise<unknown> {
+    const { settings, log } = this.#options;
+    switch (message.type) {
+      case 'batch': {
+        const applied = await apply(message, {
+          ledger: this.#ledger,
+          snapshot: this.#snapshot,
+          agree: () => this.#agree(),
+          newId: randomUUID,
+          guard: { count: settings.deleteGuardCount, percent: settings.deleteGuardPercent },
+        });
+        log.debug({ scan: message.scan, ...applied }, 'batch applied');
+        if (applied.held > 0) await this.#syncHeld();
+        return applied satisfies Applied;
+      }
+      case 'begin':
+        return await begin(this.#ledger, message);
+      case 'hold': {
+        const result = await hold(this.#ledger, message);
+        await this.#syncHeld();
+        return result;
+      }
+      case 'keepalive': {
+        const kept = await keepalive(this.#ledger, message);
+        await this.#syncHeld();
+        const { resyncIntervalMs } = settings;
+        if (
+          kept.kept &&
+          kept.resyncedAt !== null &&
+          resyncIntervalMs !== null &&
+          message.floor - kept.resyncedAt > resyncIntervalMs
+        ) {
+          await this.#agree({ reason: 'anti-entropy', commit: kept.commit });
+        }
+        return kept;
+      }
+    }
+  }
+
+  /** Tells the pollers which subs are held, so that they need not look for each of them again in every scan. */
+  async #syncHeld(): Promise<void> {
+    const { settings, tag, postgres, redis } = this.#options;
+    const { rows } = await postgres.query<{ sub: string }>(
+      'select sub from cognito_feed.held_deletes where pool = $1',
+      [settings.poolId],
+    );
+    const key = keys.held(tag);
+    const pipeline = redis.client.multi().del(key);
+    for (let at = 0; at < rows.length; at += 1_000)
+      pipeline.sadd(key, ...rows.slice(at, at + 1_000).map(({ sub }) => sub));
+    await pipeline.exec();
+  }
+
+  /** A job that nobody can read: its id and the reason are kept, its payload isn't. */
+  async #park(job: Job<unknown, unknown>, error: UnreadableMessage): Promise<Applied> {
+    const { tag, redis, log } = this.#options;
+    log.error({ jobId: job.id, reason: error.message }, 'parked a job that can not be read');
+    const key = keys.parked(tag);
+    await redis.client
+      .multi()
+      .lpush(key, JSON.stringify({ id: job.id, reason: error.message, at: Date.now() }))
+      .ltrim(key, 0, PARKED_MOST - 1)
+      .exec();
+    return { inserted: 0, updated: 0, deleted: 0, dropped: 1, rejected: 0, held: 0, lsn: null };
+  }
+
+  /** Tries in place until it is done: an outage is waited for here, where nothing else of the pool can overtake. */
+  async #untilDone<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const { signal } = this.#options;
+    for (let attempt = 0; ; attempt++) {
+      if (signal.aborted && attempt > 0) throw new Stopping('the service is stopping');
+      try {
+        const result = await work();
+        this.#trouble = null;
+        return result;
+      } catch (error) {
+        if (error instanceof Stopping) throw error;
+        this.#troubled(error, what);
+        await sleep(backOffMs(attempt, RETRY_FIRST_MS, RETRY_MOST_MS), signal);
+      }
+    }
+  }
+
+  #troubled(error: unknown, what: string): void {
+    const line = `could not ${what}: ${oneLine(error)}`;
+    const { log } = this.#options;
+    if (line !== this.#trouble) log[classify(error).action === 'retry' ? 'warn' : 'error']({ err: error }, line);
+    this.#trouble = line;
+  }
+}

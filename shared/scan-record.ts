@@ -1,0 +1,89 @@
+/**
+ * What is kept in Redis of a mirror's scans: the one under way, and how the last one ended. Pollers write it; status and sync read it.
+ */
+import { z } from 'zod';
+import { keys, type MirrorTag } from './keys.ts';
+import type { Redis } from './redis.ts';
+
+const current = z.object({ id: z.string(), timeline: z.string(), floor: z.number() });
+
+const last = z.object({
+  scan: z.string(),
+  /** When it began, by Redis's clock; the floor it set. */
+  floor: z.number(),
+  complete: z.boolean(),
+  reason: z.string().nullable(),
+  pages: z.number(),
+  users: z.number(),
+  seconds: z.number(),
+  inserted: z.number(),
+  updated: z.number(),
+  deleted: z.number(),
+});
+
+export type CurrentScan = z.infer<typeof current>;
+export type LastScan = z.infer<typeof last>;
+
+export interface ScanRecord {
+  readonly current: CurrentScan | null;
+  readonly last: LastScan | null;
+  /** When the last one ended; 0: none did. */
+  readonly endedAt: number;
+}
+
+export async function readScans(redis: Redis, tag: MirrorTag): Promise<ScanRecord> {
+  const [currentText, lastText, ended] = await redis.client.hmget(keys.scans(tag), 'current', 'last', 'ended');
+  return { current: parsed(current, currentText), last: parsed(last, lastText), endedAt: Number(ended ?? 0) };
+}
+
+/** How far a scan has walked, as far as its shards have noted it; and how large Cognito thinks the pool is. */
+export async function scanProgress(
+  redis: Redis,
+  tag: MirrorTag,
+  scan: string,
+): Promise<{ users: number; estimate: number | null }> {
+  const { estimate, ...shards } = await redis.client.hgetall(keys.progress(tag, scan));
+  let users = 0;
+  for (const [field, text] of Object.entries(shards)) {
+    // A shard that has ended has a field of its own, which counts in place of its last note.
+    if (field.endsWith(':end') || shards[`${field}:end`] === undefined)
+      users += walkedUsers.catch({ users: 0 }).parse(JSON.parse(text)).users;
+  }
+  return { users, estimate: estimate === undefined || estimate === '' ? null : Number(estimate) };
+}
+
+const walkedUsers = z.object({ users: z.number() });
+
+export async function recordEstimate(redis: Redis, tag: MirrorTag, scan: string, users: number | null): Promise<void> {
+  await redis.client.hset(keys.progress(tag, scan), 'estimate', users ?? '');
+}
+
+export async function recordBegin(redis: Redis, tag: MirrorTag, scan: CurrentScan): Promise<void> {
+  await redis.client.hset(keys.scans(tag), 'current', JSON.stringify(scan));
+}
+
+/** KEYS: the record. ARGV: the scan's id, when it ended, its outcome or ''. A scan that is no longer the current one changes nothing. */
+const END_LUA = `
+local current = redis.call('HGET', KEYS[1], 'current')
+if not current or cjson.decode(current).id ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[1], 'current')
+redis.call('HSET', KEYS[1], 'ended', ARGV[2])
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'last', ARGV[3]) end
+return 1
+`;
+
+export async function recordEnd(
+  redis: Redis,
+  tag: MirrorTag,
+  scan: string,
+  endedAt: number,
+  outcome: LastScan | null,
+): Promise<void> {
+  await redis.script(END_LUA, [keys.scans(tag)], [scan, endedAt, outcome === null ? '' : JSON.stringify(outcome)]);
+}
+
+function parsed<T>(schema: z.ZodType<T>, text: string | null | undefined): T | null {
+  if (text === null || text === undefined) return null;
+  const result = schema.safeParse(JSON.parse(text));
+  return result.success ? result.data : null;
+}
