@@ -33,6 +33,9 @@ const FAMILY = [
   'Петров',
 ];
 
+/** A prime: its multiples modulo `count` are all the numbers below, unless it divides it. */
+const STRIDE = 7919;
+
 /**
  * `count` users with a numbered username and e-mail: nine in ten CONFIRMED, some in every other lane, a few federated, disabled or
  * without an e-mail.
@@ -41,7 +44,9 @@ const FAMILY = [
  */
 export function* ordinaryUsers(count: number, first: number, seed: number | string, now: number): Generator<NewUser> {
   const random = new Random(`${seed}/ordinary/${first}`);
-  for (let number = first; number < first + count; number++) yield ordinaryUser(number, random, now);
+  // Not in the order of their numbers: no list is to look sorted by name.
+  const stride = count % STRIDE === 0 ? 1 : STRIDE;
+  for (let i = 0; i < count; i++) yield ordinaryUser(first + ((i * stride) % count), random, now);
 }
 
 /** One such user. */
