@@ -2,7 +2,7 @@
  * How this project uses BullMQ: one place for its options, each with the reason.
  */
 import { type ConnectionOptions, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
-import { backOffMs } from './clock.ts';
+import { backOffMs, sleep } from './clock.ts';
 import type { MirrorTag } from './keys.ts';
 import type { RedisClient } from './redis.ts';
 
@@ -95,4 +95,28 @@ export async function queueLoad(queue: Queue): Promise<{ changes: number; bytes:
     bytes += Number(match[2]);
   }
   return { changes, bytes, jobs: ids.length };
+}
+
+/** The jobs under way get so long to end; BullMQ's own `close` waits for ever. */
+const CLOSE_GRACE_MS = 6_000;
+const FORCE_GRACE_MS = 500;
+
+/** Takes no more jobs, waits for those under way, and closes. Where they take too long, or Redis is away, it closes all the same: they come again. */
+export async function closeWorker(worker: Worker): Promise<void> {
+  const closed = worker.close().then(
+    () => true,
+    () => true,
+  );
+  const late = sleep(CLOSE_GRACE_MS).then(() => false);
+  if (await Promise.race([closed, late])) return;
+  await Promise.race([
+    worker.close(true).catch(() => undefined),
+    worker.disconnect().catch(() => undefined),
+    sleep(FORCE_GRACE_MS),
+  ]);
+}
+
+/** A queue holds nothing that is under way: where Redis is away it is left behind. */
+export async function closeQueue(queue: Queue): Promise<void> {
+  await Promise.race([queue.close().catch(() => undefined), sleep(FORCE_GRACE_MS)]);
 }

@@ -10,6 +10,7 @@ import type { MirrorTag } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Readiness } from '../../shared/readiness.ts';
 import { createRedisClient, Redis } from '../../shared/redis.ts';
+import { watchConnection } from '../../shared/redis-watch.ts';
 import type { PoolSettings, Settings } from '../../shared/settings.ts';
 import { Budget } from './budget.ts';
 import { MirrorPoller } from './mirror-poller.ts';
@@ -38,6 +39,7 @@ export async function runPoller(
   { patienceMs = PATIENCE_MS }: PollerOptions = {},
 ): Promise<void> {
   const redis = new Redis(createRedisClient({ url: settings.redisUrl, ca: settings.redisCa }));
+  watchConnection(redis, signal, log, readiness);
   const doors = new Map(settings.pools.map((pool) => [pool.poolId, openPool(pool, redis, settings.requestsPerSecond)]));
   const running = new Map<MirrorTag, Running>();
   let last: string | null = null;
@@ -54,6 +56,7 @@ export async function runPoller(
       for (const [tag, { stop }] of running) if (!mirrors.some((mirror) => mirror.tag === tag)) stop.abort();
       last = null;
     } catch (error) {
+      if (signal.aborted) break;
       const line = oneLine(error);
       if (line !== last)
         log[classify(error).action === 'retry' ? 'warn' : 'error'](

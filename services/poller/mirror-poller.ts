@@ -8,7 +8,7 @@ import type { UserPool } from '../../shared/cognito.ts';
 import { classify, oneLine } from '../../shared/errors.ts';
 import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
-import { createQueue, createWorker } from '../../shared/queue.ts';
+import { closeQueue, closeWorker, createQueue, createWorker } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
 import { recordEnd, recordEstimate } from '../../shared/scan-record.ts';
 import type { PoolSettings } from '../../shared/settings.ts';
@@ -112,9 +112,10 @@ export class MirrorPoller {
       }
       await sleep(LOOK_EVERY_MS, signal);
     }
-    await Promise.all([conducting.close(), walking.close()]);
-    await conductor.release();
-    await Promise.all([changes.close(), scans.close(), shards.close()]);
+    await Promise.all([closeWorker(conducting), closeWorker(walking)]);
+    // Where Redis is away the lease runs out by itself.
+    await conductor.release().catch(() => undefined);
+    await Promise.all([changes, scans, shards].map(closeQueue));
   }
 
   #reader(signal: AbortSignal): PoolReader {

@@ -7,10 +7,11 @@ import { backOffMs, sleep } from '../../shared/clock.ts';
 import { classify, oneLine, UserFacingError } from '../../shared/errors.ts';
 import type { MirrorTag } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
-import { connectPostgres, withClient } from '../../shared/postgres.ts';
+import { closePostgres, connectPostgres, withClient } from '../../shared/postgres.ts';
 import { checkWriterDatabase } from '../../shared/postgres-check.ts';
 import type { Readiness } from '../../shared/readiness.ts';
 import { createRedisClient, evictionWarning, Redis } from '../../shared/redis.ts';
+import { watchConnection } from '../../shared/redis-watch.ts';
 import type { PoolSettings, Settings } from '../../shared/settings.ts';
 import { ensureSlot, identify } from './slot-setup.ts';
 import { MirrorWriter } from './writer.ts';
@@ -34,6 +35,7 @@ export async function runWriter(
   const redis = new Redis(createRedisClient({ url: settings.redisUrl, ca: settings.redisCa }));
   const failure = new AbortController();
   const stop = AbortSignal.any([signal, failure.signal]);
+  watchConnection(redis, stop, log, readiness);
   try {
     await Promise.all(
       settings.pools.map((pool) =>
@@ -84,7 +86,7 @@ async function runMirror(
       clearInterval(watch);
     }
   } finally {
-    await postgres.end();
+    await closePostgres(postgres);
   }
 }
 

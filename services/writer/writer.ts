@@ -10,7 +10,7 @@ import { backOffMs, observationTime, sleep } from '../../shared/clock.ts';
 import { classify, oneLine } from '../../shared/errors.ts';
 import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
-import { createWorker } from '../../shared/queue.ts';
+import { closeWorker, createWorker } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
 import type { PoolSettings } from '../../shared/settings.ts';
 import { type AgreementDoors, agree, compareHistories } from './agreement.ts';
@@ -93,7 +93,7 @@ export class MirrorWriter {
       }
       await sleep(LOOK_EVERY_MS, signal);
     }
-    await worker.close();
+    await closeWorker(worker);
   }
 
   /** Asks for a new timeline; it begins at the next look around. */
