@@ -17,6 +17,11 @@ const FORBIDDEN_PACKAGES: Readonly<Record<string, readonly string[]>> = {
 /** What a pure file may import besides other files of ours. `node:crypto` is there for hashes: its randomness is looked for below. */
 const PURE_PACKAGES: readonly string[] = ['zod', 'node:crypto', 'node:buffer', 'node:util', 'node:path'];
 
+/** Of these only what is named, which computes and nothing else. */
+const PURE_NAMES: Readonly<Record<string, readonly string[]>> = {
+  'node:net': ['BlockList', 'isIP', 'isIPv4', 'isIPv6'],
+};
+
 const IMPURE_WORDS: readonly (readonly [word: string, pattern: RegExp])[] = [
   ['Date.now', /\bDate\.now\b/],
   ['new Date()', /\bnew Date(?:\(\s*\)|(?!\s*\())/],
@@ -45,19 +50,32 @@ export interface Import {
   readonly specifier: string;
   /** Whether nothing of it is left at run time. */
   readonly typeOnly: boolean;
+  /** What stands in the braces, by the names that the other file gives them. */
+  readonly names: readonly string[];
 }
 
 /** Every import, re-export and dynamic import of a file. */
 export function importsOf(source: string): Import[] {
   const code = withoutComments(source);
   const statements = code.matchAll(
-    /(?:^|[;\n])\s*(?:import|export)\s+(type\s)?(?:[^'"`;()]*?\sfrom\s*)?['"]([^'"\n]+)['"]/g,
+    /(?:^|[;\n])\s*(?:import|export)\s+(type\s)?([^'"`;()]*?\sfrom\s*)?['"]([^'"\n]+)['"]/g,
   );
   const calls = code.matchAll(/\b(?:import|require)\s*\(\s*['"`]([^'"`\n]+)['"`]/g);
   return [
-    ...[...statements].map(([, type, specifier = '']) => ({ specifier, typeOnly: type !== undefined })),
-    ...[...calls].map(([, specifier = '']) => ({ specifier, typeOnly: false })),
+    ...[...statements].map(([, type, clause = '', specifier = '']) => ({
+      specifier,
+      typeOnly: type !== undefined,
+      names: namesIn(clause),
+    })),
+    ...[...calls].map(([, specifier = '']) => ({ specifier, typeOnly: false, names: [] })),
   ];
+}
+
+/** `a` and `b` of `{ a, b as c } from`; a default or `* as x` counts as the name `*`, for it gives everything. */
+function namesIn(clause: string): string[] {
+  const [before = '', braces = ''] = clause.replace(/\sfrom\s*$/, '').split(/[{}]/);
+  const named = braces.split(',').map((name) => name.trim().replace(/\sas\s.*$/, ''));
+  return [...(before.trim() === '' ? [] : ['*']), ...named.filter((name) => name !== '')];
 }
 
 /**
@@ -108,10 +126,14 @@ export function impurities(path: string, read: (path: string) => string): string
 function impureImports(path: string, read: (path: string) => string, seen: Set<string>): string[] {
   if (seen.has(path)) return [];
   seen.add(path);
-  return importsOf(read(path)).flatMap(({ specifier, typeOnly }) => {
+  return importsOf(read(path)).flatMap(({ specifier, typeOnly, names }) => {
     if (typeOnly) return [];
     if (specifier.startsWith('.')) return impureImports(resolveImport(path, specifier), read, seen);
-    return PURE_PACKAGES.includes(packageOf(specifier)) ? [] : [`${path} imports ${specifier}`];
+    const allowed = PURE_NAMES[specifier] ?? [];
+    const pure =
+      PURE_PACKAGES.includes(packageOf(specifier)) ||
+      (names.length > 0 && names.every((name) => allowed.includes(name)));
+    return pure ? [] : [`${path} imports ${specifier}`];
   });
 }
 
