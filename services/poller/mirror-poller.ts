@@ -149,7 +149,15 @@ export class MirrorPoller {
         // One chain; sharded scans plan several here.
         return [{ shard: 'all', filter: null }];
       },
-      missing: (data, scan, parent) => this.#missing(data, scan, parent, outbox, reader),
+      missing: async (data, scan, parent) => {
+        try {
+          return await this.#missing(data, scan, parent, outbox, reader);
+        } catch (error) {
+          if (!(error instanceof PoolFailure)) throw error;
+          this.#troubled(error.cause, 'prove who is missing');
+          return oneLine(error.cause);
+        }
+      },
       now: () => observationTime(redis, tag),
     });
     await new Seen(redis, tag, result.scan).forget();
@@ -208,11 +216,11 @@ export class MirrorPoller {
     job: Job,
     outbox: Outbox,
     reader: PoolReader,
-  ): Promise<MissingOutcome | null> {
+  ): Promise<MissingOutcome | string> {
     const { settings, tag, redis, log } = this.#options;
     const { timeline, floor } = data;
     const { pointer } = await this.#snapshot.read([]);
-    if (pointer?.timeline !== timeline) return null;
+    if (pointer?.timeline !== timeline) return 'its timeline has ended';
     const { entries } = await this.#snapshot.geometry(pointer.generation);
     const seen = new Seen(redis, tag, scan);
     const missing = seen.missing(this.#snapshot, pointer.generation, floor);

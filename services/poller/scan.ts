@@ -39,7 +39,8 @@ export interface ScanDoors {
   readonly outbox: Outbox;
   /** Into which chains the pool is cut. */
   readonly plan: () => Promise<readonly { readonly shard: string; readonly filter: string | null }[]>;
-  readonly missing: (job: ScanJob, scan: string, parent: Job) => Promise<MissingOutcome | null>;
+  /** Text: why it could not be settled. */
+  readonly missing: (job: ScanJob, scan: string, parent: Job) => Promise<MissingOutcome | string>;
   readonly now: () => Promise<number>;
 }
 
@@ -116,7 +117,7 @@ export async function conduct(job: Job<ScanJob, ScanResult>, token: string, door
         const reason = incomplete(children);
         if (reason !== null) return await end(job, doors, reason);
         const outcome = await doors.missing(job.data, scan, job);
-        if (outcome === null) return await end(job, doors, 'its timeline has ended');
+        if (typeof outcome === 'string') return await end(job, doors, outcome);
         await job.updateData({
           ...job.data,
           step: 'keepalive',
