@@ -87,3 +87,33 @@ function parsed<T>(schema: z.ZodType<T>, text: string | null | undefined): T | n
   const result = schema.safeParse(JSON.parse(text));
   return result.success ? result.data : null;
 }
+
+/** What scans have taught about cutting the pool into shards. Lost with Redis, it is learnt again. */
+export interface Sharding {
+  /** Shards don't show everybody, or their filters are refused: never again. */
+  readonly refused: boolean;
+  /** Complete sharded scans since one of the whole pool. */
+  readonly sinceWhole: number;
+  /** When the last complete sharded scan began; null: none did. */
+  readonly shardedAt: number | null;
+}
+
+export async function readSharding(redis: Redis, tag: MirrorTag): Promise<Sharding> {
+  const [refused, since, at] = await redis.client.hmget(keys.scans(tag), 'shards-refused', 'since-whole', 'sharded-at');
+  return { refused: refused === '1', sinceWhole: Number(since ?? 0), shardedAt: at ? Number(at) : null };
+}
+
+/** @param scan how a scan was cut and what it found; `sharded` or `whole` only where it was complete */
+export async function recordSharding(
+  redis: Redis,
+  tag: MirrorTag,
+  scan: { readonly refused: boolean; readonly sharded: boolean; readonly whole: boolean; readonly floor: number },
+): Promise<void> {
+  const key = keys.scans(tag);
+  if (scan.refused) await redis.client.hset(key, 'shards-refused', '1');
+  if (scan.whole) await redis.client.hset(key, 'since-whole', '0');
+  if (scan.sharded) {
+    await redis.client.hincrby(key, 'since-whole', 1);
+    await redis.client.hset(key, 'sharded-at', scan.floor);
+  }
+}

@@ -10,7 +10,7 @@ import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
 import { closeQueue, closeWorker, createQueue, createWorker } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
-import { recordEnd, recordEstimate } from '../../shared/scan-record.ts';
+import { readScans, readSharding, recordEnd, recordEstimate, recordSharding } from '../../shared/scan-record.ts';
 import type { PoolSettings } from '../../shared/settings.ts';
 import { SnapshotReader } from '../../shared/snapshot.ts';
 import type { Budget } from './budget.ts';
@@ -36,6 +36,10 @@ export interface MirrorPollerOptions {
 }
 
 const LOOK_EVERY_MS = 500;
+/** A smaller pool is walked in one chain: fewer than 167 pages. */
+const SHARDED_FROM_USERS = 10_000;
+/** So many sharded scans, then one of the whole pool. */
+const PROVE_SHARDS_EVERY = 20;
 /** Shards that one replica walks side by side. */
 const SHARDS_AT_ONCE = 4;
 
@@ -144,11 +148,8 @@ export class MirrorPoller {
     const result = await conduct(job, token, {
       shards,
       outbox,
-      plan: async () => {
-        await recordEstimate(redis, tag, job.id ?? '', await this.#estimate());
-        // One chain; sharded scans plan several here.
-        return [{ shard: 'all', filter: null }];
-      },
+      sharded: () => this.#sharded(job.id ?? ''),
+      shardedSince: async () => (await readSharding(redis, tag)).shardedAt,
       missing: async (data, scan, parent) => {
         try {
           return await this.#missing(data, scan, parent, outbox, reader);
@@ -162,20 +163,38 @@ export class MirrorPoller {
     });
     await new Seen(redis, tag, result.scan).forget();
     await recordEnd(redis, tag, result.scan, await observationTime(redis, tag), result);
+    await this.#learnSharding(result);
     const { complete, reason, ...rest } = result;
     if (complete) log.info(rest, 'scan complete');
     else log.warn({ ...rest, reason }, `scan incomplete: ${reason}`);
     return result;
   }
 
-  /** For show; where it can't be had the scan goes on without. */
-  async #estimate(): Promise<number | null> {
-    try {
-      return await this.#options.userPool.estimatedUsers();
-    } catch (error) {
-      this.#options.log.debug({ err: error }, 'no estimate of the number of users');
+  /** Large pools are cut, by what the last scan saw and by Cognito's estimate; every so often one scan of the whole pool proves the shards. */
+  async #sharded(scan: string): Promise<boolean> {
+    const { redis, tag, userPool, log } = this.#options;
+    const estimate = await userPool.estimatedUsers().catch((error: unknown) => {
+      log.debug({ err: error }, 'no estimate of the number of users');
       return null;
-    }
+    });
+    await recordEstimate(redis, tag, scan, estimate);
+    const { last } = await readScans(redis, tag);
+    const { refused, sinceWhole } = await readSharding(redis, tag);
+    if (refused || sinceWhole >= PROVE_SHARDS_EVERY) return false;
+    return Math.max(estimate ?? 0, last?.users ?? 0) >= SHARDED_FROM_USERS;
+  }
+
+  async #learnSharding({ complete, sharded, floor, filtersRefused, unshardable }: ScanResult): Promise<void> {
+    const { redis, tag, log } = this.#options;
+    if (filtersRefused) log.warn('Cognito refuses filters on sub: this pool is scanned in one chain from now on');
+    if (unshardable > 0)
+      log.warn({ users: unshardable }, 'shards do not show everybody: this pool is scanned in one chain from now on');
+    await recordSharding(redis, tag, {
+      refused: filtersRefused || unshardable > 0,
+      sharded: complete && sharded,
+      whole: complete && !sharded,
+      floor,
+    });
   }
 
   async #shard(
@@ -195,7 +214,8 @@ export class MirrorPoller {
       } catch (error) {
         if (signal.aborted || !(error instanceof PoolFailure)) throw error;
         this.#troubled(error.cause, 'scan the pool');
-        walked = { ended: false, pages: 0, users: 0, reason: oneLine(error.cause) };
+        const filterRefused = job.data.filter !== null && classify(error.cause).kind === 'aws-invalid-request';
+        walked = { ended: false, pages: 0, users: 0, unshardable: 0, reason: oneLine(error.cause), filterRefused };
       }
       await seen.end(job.data.shard, walked);
     }

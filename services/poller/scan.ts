@@ -9,7 +9,7 @@ import { jobOptions } from '../../shared/queue.ts';
 import type { MissingOutcome } from './missing.ts';
 import type { Outbox } from './outbox.ts';
 import type { Walked } from './seen.ts';
-import type { ShardPlan } from './shard.ts';
+import { SHARDS, type ShardPlan, WHOLE_POOL } from './shard.ts';
 
 /** Its id is the scan's. Times in milliseconds by Redis's clock. */
 export interface ScanJob {
@@ -17,6 +17,10 @@ export interface ScanJob {
   readonly timeline: string;
   readonly floor: number;
   readonly step: 'begin' | 'shards' | 'missing' | 'keepalive' | 'end';
+  /** Into chains by the sub's first digit. */
+  readonly sharded?: boolean;
+  /** Cognito refused their filters: one chain over the whole pool was put in their stead. */
+  readonly fellBack?: boolean;
   readonly summary?: { readonly pages: number; readonly users: number };
 }
 
@@ -32,13 +36,20 @@ export interface ScanResult {
   readonly inserted: number;
   readonly updated: number;
   readonly deleted: number;
+  readonly sharded: boolean;
+  /** Cognito refuses the shards' filters. */
+  readonly filtersRefused: boolean;
+  /** Users whom only the walk over the whole pool has shown. */
+  readonly unshardable: number;
 }
 
 export interface ScanDoors {
   readonly shards: Queue;
   readonly outbox: Outbox;
-  /** Into which chains the pool is cut. */
-  readonly plan: () => Promise<readonly { readonly shard: string; readonly filter: string | null }[]>;
+  /** Whether the pool is cut into shards. */
+  readonly sharded: () => Promise<boolean>;
+  /** When the last complete sharded scan began; null: none did. */
+  readonly shardedSince: () => Promise<number | null>;
   /** Text: why it could not be settled. */
   readonly missing: (job: ScanJob, scan: string, parent: Job) => Promise<MissingOutcome | string>;
   readonly now: () => Promise<number>;
@@ -54,6 +65,8 @@ const child = z.object({
   deleted: z.number().default(0),
   ended: z.boolean().optional(),
   reason: z.string().nullable().optional(),
+  filterRefused: z.boolean().optional(),
+  unshardable: z.number().default(0),
   pages: z.number().default(0),
   users: z.number().default(0),
 });
@@ -62,7 +75,7 @@ interface Children {
   readonly list: readonly z.infer<typeof child>[];
   /** Children that failed for good: whatever they were, the scan is not complete. */
   readonly failed: number;
-  readonly sum: (field: 'dropped' | 'inserted' | 'updated' | 'deleted' | 'pages' | 'users') => number;
+  readonly sum: (field: 'dropped' | 'inserted' | 'updated' | 'deleted' | 'pages' | 'users' | 'unshardable') => number;
 }
 
 export async function childrenOf(job: Job): Promise<Children> {
@@ -98,22 +111,19 @@ export async function conduct(job: Job<ScanJob, ScanResult>, token: string, door
         const { list } = await childrenOf(job);
         if (!list.some(({ begun }) => begun))
           return await end(job, doors, 'its timeline has ended, or a later scan has begun');
-        const { timeline, floor } = job.data;
-        for (const { shard, filter } of await doors.plan()) {
-          const plan: ShardPlan = { scan, timeline, floor, shard, filter };
-          // The id is the scan's and the shard's: adding it again, after a crash, adds nothing.
-          await doors.shards.add(
-            'shard',
-            plan,
-            jobOptions(`${scan}.${shard}`, { id: scan, queue: job.queueQualifiedName }),
-          );
-        }
-        await next(job, 'missing');
+        const sharded = await doors.sharded();
+        for (const shard of sharded ? SHARDS : [WHOLE_POOL]) await addShard(job, shard, doors);
+        await job.updateData({ ...job.data, step: 'missing', sharded });
         break;
       }
       case 'missing': {
         await awaitChildren(job, token);
         const children = await childrenOf(job);
+        if (children.list.some(({ filterRefused }) => filterRefused) && job.data.fellBack !== true) {
+          await addShard(job, WHOLE_POOL, doors);
+          await job.updateData({ ...job.data, sharded: false, fellBack: true });
+          break;
+        }
         const reason = incomplete(children);
         if (reason !== null) return await end(job, doors, reason);
         const outcome = await doors.missing(job.data, scan, job);
@@ -146,6 +156,19 @@ export async function conduct(job: Job<ScanJob, ScanResult>, token: string, door
   }
 }
 
+async function addShard(
+  job: Job<ScanJob, ScanResult>,
+  { shard, filter }: { readonly shard: string; readonly filter: string | null },
+  doors: ScanDoors,
+): Promise<void> {
+  const { timeline, floor } = job.data;
+  const scan = job.id ?? '';
+  const plan: ShardPlan = { scan, timeline, floor, shard, filter, shardedSince: await doors.shardedSince() };
+  // The id is the scan's and the shard's: adding it again, after a crash, adds nothing.
+  const options = jobOptions(`${scan}.${shard}`, { id: scan, queue: job.queueQualifiedName });
+  await doors.shards.add('shard', plan, options);
+}
+
 const next = (job: Job<ScanJob, ScanResult>, step: ScanJob['step']): Promise<void> =>
   job.updateData({ ...job.data, step });
 
@@ -168,7 +191,7 @@ async function ask(
 /** Why what the scan has seen is not the whole pool, applied; null where it is. */
 function incomplete({ list, failed, sum }: Children): string | null {
   if (failed > 0) return `${failed} of its jobs failed`;
-  const open = list.find(({ ended }) => ended === false);
+  const open = list.find(({ ended, filterRefused }) => ended === false && !filterRefused);
   if (open !== undefined) return open.reason ?? 'a shard did not end';
   if (!list.some(({ ended }) => ended)) return 'it has no shards';
   const dropped = sum('dropped');
@@ -177,7 +200,7 @@ function incomplete({ list, failed, sum }: Children): string | null {
 
 async function end(job: Job<ScanJob, ScanResult>, doors: ScanDoors, reason: string | null): Promise<ScanResult> {
   const { sum } = await childrenOf(job);
-  const { floor, summary } = job.data;
+  const { floor, summary, sharded = false, fellBack = false } = job.data;
   return {
     scan: job.id ?? '',
     floor,
@@ -189,6 +212,9 @@ async function end(job: Job<ScanJob, ScanResult>, doors: ScanDoors, reason: stri
     inserted: sum('inserted'),
     updated: sum('updated'),
     deleted: sum('deleted'),
+    sharded,
+    filtersRefused: fellBack,
+    unshardable: sum('unshardable'),
   };
 }
 

@@ -14,8 +14,12 @@ export interface Walked {
   readonly ended: boolean;
   readonly pages: number;
   readonly users: number;
+  /** Of a walk over the whole pool: users whom shards would not show. */
+  readonly unshardable: number;
   /** Why it didn't end; null where it did. */
   readonly reason: string | null;
+  /** It didn't end because Cognito refuses its filter: the whole pool is to be walked in its stead. */
+  readonly filterRefused?: boolean;
 }
 
 const MARK_BYTES = 16;
