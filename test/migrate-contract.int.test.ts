@@ -38,8 +38,13 @@ const RELATIONS: Readonly<Record<string, { columns: string; indexes?: readonly s
   },
   'cognito_feed.subscriptions': {
     columns: `name text!, pool text!, timeline uuid, confirmed_lsn bigint!, confirmed_seq integer!, created_at timestamp with time zone!,
-      confirmed_at timestamp with time zone`,
+      confirmed_at timestamp with time zone, holder uuid, fence bigint!, lease_until timestamp with time zone`,
     indexes: ['UNIQUE btree (name, pool)'],
+  },
+  'cognito_feed.pending_deliveries': {
+    columns: `subscription text!, pool text!, lsn bigint!, seq integer!, timeline uuid!, username text!, sub text!, tries integer!,
+      first_tried_at timestamp with time zone, next_try_at timestamp with time zone, reason text, claimed_by bigint`,
+    indexes: ['UNIQUE btree (subscription, pool, lsn, seq)'],
   },
   'cognito_feed.dead_letters': {
     columns: `id bigint!, subscription text!, pool text!, lsn bigint!, seq integer!, reason text!, tries integer!,

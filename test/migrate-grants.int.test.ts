@@ -14,6 +14,7 @@ const SERVICE = [
   'held_deletes',
   'rejects',
   'subscriptions',
+  'pending_deliveries',
   'dead_letters',
   'status',
   'migrations',
@@ -76,6 +77,7 @@ describe.each(['postgres15', 'postgres18'] as const)('%s', (server) => {
       'cognito_feed.held_deletes': all,
       'cognito_feed.rejects': all,
       'cognito_feed.subscriptions': 'select',
+      'cognito_feed.pending_deliveries': 'select',
       'cognito_feed.dead_letters': 'select',
       'cognito_feed.status': 'select',
       'cognito_feed.migrations': 'select',
@@ -84,6 +86,7 @@ describe.each(['postgres15', 'postgres18'] as const)('%s', (server) => {
       'cognito_feed.slots': 'select',
       'cognito_feed.changes': 'select',
       'cognito_feed.subscriptions': all,
+      'cognito_feed.pending_deliveries': all,
       'cognito_feed.dead_letters': all,
       'cognito_feed.status': 'select',
       'cognito_feed.migrations': 'select',
@@ -138,7 +141,7 @@ describe.each(['postgres15', 'postgres18'] as const)('%s', (server) => {
     await pool.query(
       `grant usage on schema cognito_feed to ${app.name}; grant select, insert on cognito_feed.slots to ${app.name}`,
     );
-    const next = { version: 3, name: '003-next', sql: 'create table cognito_feed.next (a int)' };
+    const next = { version: 99, name: '099-next', sql: 'create table cognito_feed.next (a int)' };
     await migrate(pool, OPTIONS, [...loadMigrations(), next]);
     const { rows } = await pool.query(
       `select has_table_privilege($1, 'cognito_feed.slots', 'insert') as kept, has_table_privilege($1, 'cognito_feed.next', 'insert') as given`,

@@ -134,7 +134,7 @@ describe.each(['postgres15', 'postgres18'] as const)('%s', (server) => {
     await expect(check()).rejects.toThrow('the database has not been migrated: run cognito-feed migrate');
     await migrate(owner, { ...OPTIONS, roles: true });
     expect((await check()).warnings).toEqual([]);
-    await owner.query('delete from cognito_feed.migrations where version = 2');
+    await owner.query('delete from cognito_feed.migrations where version > 1');
     await expect(check()).rejects.toThrow(`the database is at migration 1, this release needs ${SCHEMA_VERSION}: run`);
     await owner.query(`insert into cognito_feed.migrations values (2, '002-again'), (99, '099-of-a-later-release')`);
     expect((await check()).warnings).toEqual([]);

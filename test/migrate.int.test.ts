@@ -24,6 +24,7 @@ describe.each(['postgres15', 'postgres18'] as const)('%s', (server) => {
     expect(applied.filter((line) => !/^(role|privileges of) /.test(line))).toEqual([
       'migration 001-feed',
       'migration 002-functions',
+      'migration 003-publisher',
       'table cognito.users',
       'publication cognito_users: cognito.users',
     ]);
@@ -58,7 +59,11 @@ describe.each(['postgres15', 'postgres18'] as const)('%s', (server) => {
     const pool = connected((await freshDatabase(inject(server))).url);
     const first = await migrate(pool, OPTIONS, loadMigrations().slice(0, 1));
     expect(first.applied.filter((line) => line.startsWith('migration'))).toEqual(['migration 001-feed']);
-    expect((await migrate(pool, OPTIONS)).applied).toEqual(['migration 002-functions']);
+    const { applied } = await migrate(pool, OPTIONS);
+    expect(applied.filter((line) => !line.startsWith('privileges of'))).toEqual([
+      'migration 002-functions',
+      'migration 003-publisher',
+    ]);
     await pool.query(`insert into cognito_feed.migrations (version, name) values (99, '099-of-a-later-release')`);
     expect(await migrate(pool, OPTIONS)).toEqual(NOTHING);
   });

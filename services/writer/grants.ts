@@ -56,10 +56,10 @@ function wanted(targets: readonly TableName[], database: string): Grant[] {
     { role: WRITER, kind: 'database', object: database, privilege: 'temporary' },
     ...tables(WRITER, ALL, ...mirrors, ...service('slots tombstones held_deletes rejects')),
     ...tables(WRITER, ['select', 'insert', 'delete'], ...service('changes')),
-    ...tables(WRITER, ['select'], ...service('subscriptions dead_letters status migrations')),
+    ...tables(WRITER, ['select'], ...service('subscriptions pending_deliveries dead_letters status migrations')),
     ...tables(READER, ['select'], ...mirrors, ...service('changes status migrations')),
     ...tables(PUBLISHER, ['select'], ...service('changes slots status migrations')),
-    ...tables(PUBLISHER, ALL, ...service('subscriptions dead_letters')),
+    ...tables(PUBLISHER, ALL, ...service('subscriptions pending_deliveries dead_letters')),
   ];
 }
 
@@ -102,7 +102,7 @@ async function missing(client: pg.ClientBase, grants: readonly Grant[]): Promise
      cross join lateral jsonb_to_record(g.value) need (role text, kind text, object text, privilege text)
      join pg_roles r on r.rolname = need.role
      where not case need.kind
-       when 'table' then has_table_privilege(r.oid, need.object::regclass, need.privilege)
+       when 'table' then has_table_privilege(r.oid, to_regclass(need.object), need.privilege)
        when 'schema' then has_schema_privilege(r.oid, need.object::regnamespace, need.privilege)
        else has_database_privilege(r.oid, current_database(), need.privilege) end
      order by g.place`,
