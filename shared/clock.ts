@@ -9,13 +9,16 @@ const CLOCK_LUA = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = tonumber(redis.call('GET', KEYS[1]) or '0')
-if now < last then now = last end
+if now <= last then now = last + 1 end
 now = string.format('%.0f', now)
 redis.call('SET', KEYS[1], now)
 return now
 `;
 
-/** Milliseconds since the epoch; never less than what it gave before. One round trip. */
+/**
+ * Milliseconds since the epoch; each later than what it gave before: were two the same while the host stands behind, a scan that was asked for
+ * would look as if it had been made, and news as if it were known. One round trip.
+ */
 export async function observationTime(redis: Redis, tag: MirrorTag): Promise<number> {
   return Number(await redis.script(CLOCK_LUA, [keys.clock(tag)], []));
 }
