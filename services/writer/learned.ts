@@ -22,12 +22,12 @@ export type Learned =
   /** A read older than the mirror's row: to be seen again. */
   | { readonly op: 'stale'; readonly sub: string; readonly stale: StaleRead };
 
-/** As three arguments of the snapshot's scripts: one letter, field, value. */
-export type LearnedArguments = readonly [op: string, field: Buffer, value: Buffer];
+/** One letter, field, value. */
+type LearnedArguments = readonly [op: string, field: Buffer, value: Buffer];
 
 const EMPTY = Buffer.alloc(0);
 
-export function toArguments(learned: Learned): LearnedArguments {
+function toArguments(learned: Learned): LearnedArguments {
   const field = encodeSub(learned.sub);
   switch (learned.op) {
     case 'put':
@@ -59,7 +59,7 @@ function fromArguments([op, field, value]: LearnedArguments): Learned {
   }
 }
 
-/** Each as one byte for the operation, then field and value behind their lengths (two bytes, big-endian). */
+/** Each as one byte for the operation, the lengths of field and value (two bytes each, big-endian), then both. The snapshot's scripts read it too. */
 export function encodeLearned(learned: readonly Learned[]): Buffer {
   const parts: Buffer[] = [];
   for (const one of learned) {

@@ -17,7 +17,7 @@ import {
   tombstonesKey,
   type View,
 } from '../../shared/snapshot.ts';
-import { type Learned, toArguments } from './learned.ts';
+import { encodeLearned, type Learned } from './learned.ts';
 
 export type Advance = 'advanced' | 'already' | 'refused';
 
@@ -51,19 +51,25 @@ export const TOMBSTONE_MS = 60 * 60_000;
 const ENTRIES_A_BUCKET = 48;
 
 const LEARN_LUA = `${BUCKET_LUA}
-local function learn(tag, gen, first, fresh)
+local function learn(tag, gen, packed, fresh)
   local base, g, x, stale = tag .. ':s:' .. gen .. ':', tag .. ':g:' .. gen, tag .. ':x:' .. gen, tag .. ':stale:' .. gen
   local shape = redis.call('HMGET', g, 'buckets', 'entries')
   local n, entries = tonumber(shape[1]), tonumber(shape[2])
   local m = half(n)
   local anyStale = redis.call('EXISTS', stale) == 1
   local skipped = {}
-  for i = first, #ARGV, 3 do
-    local op, field, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local at, size, place = 1, #packed, 0
+  while at <= size do
+    local fh, fl, vh, vl = string.byte(packed, at + 1, at + 4)
+    local op = string.sub(packed, at, at)
+    local fieldEnd = at + 4 + fh * 256 + fl
+    local field = string.sub(packed, at + 5, fieldEnd)
+    local value = string.sub(packed, fieldEnd + 1, fieldEnd + vh * 256 + vl)
+    at = fieldEnd + vh * 256 + vl + 1
     local bucket = base .. bucketOf(field, n, m)
     if op == 'p' then
       if fresh then
-        if redis.call('HSETNX', bucket, field, value) == 0 then skipped[#skipped + 1] = (i - first) / 3 else entries = entries + 1 end
+        if redis.call('HSETNX', bucket, field, value) == 0 then skipped[#skipped + 1] = place else entries = entries + 1 end
       else
         entries = entries + redis.call('HSET', bucket, field, value)
       end
@@ -75,6 +81,7 @@ local function learn(tag, gen, first, fresh)
     end
     if op == 's' then redis.call('HSET', stale, field, value)
     elseif anyStale then redis.call('HDEL', stale, field) end
+    place = place + 1
   end
   while entries > n * ${ENTRIES_A_BUCKET} do
     local from, to = base .. (n - m), base .. n
@@ -93,13 +100,13 @@ local function learn(tag, gen, first, fresh)
 end
 `;
 
-/** KEYS: the pointer. ARGV: tag, timeline, from, to, LSN, then triples. */
+/** KEYS: the pointer. ARGV: tag, timeline, from, to, LSN, what is learned (`encodeLearned`). */
 const ADVANCE_LUA = `${LEARN_LUA}
 local p = redis.call('HMGET', KEYS[1], 'timeline', 'generation', 'commit')
 if p[1] ~= ARGV[2] then return 'refused' end
 if p[3] == ARGV[4] then return 'already' end
 if p[3] ~= ARGV[3] then return 'refused' end
-learn(ARGV[1], p[2], 6, false)
+learn(ARGV[1], p[2], ARGV[6], false)
 redis.call('HSET', KEYS[1], 'commit', ARGV[4], 'lsn', ARGV[5])
 local x = ARGV[1] .. ':x:' .. p[2]
 if redis.call('EXISTS', x) == 1 then
@@ -109,10 +116,10 @@ end
 return 'advanced'
 `;
 
-/** KEYS: the generation's geometry. ARGV: tag, generation, then triples. */
+/** KEYS: the generation's geometry. ARGV: tag, generation, what is learned. */
 const LOAD_LUA = `${LEARN_LUA}
 if redis.call('EXISTS', KEYS[1]) == 0 then return redis.error_reply('GONE the generation was collected') end
-return learn(ARGV[1], ARGV[2], 3, true)
+return learn(ARGV[1], ARGV[2], ARGV[3], true)
 `;
 
 export class RedisSnapshotStore implements SnapshotStore {
@@ -137,11 +144,7 @@ export class RedisSnapshotStore implements SnapshotStore {
 
   async advance(timeline: string, from: string, to: string, lsn: Lsn, learned: readonly Learned[]): Promise<Advance> {
     const head = [this.#tag, timeline, from, to, lsn];
-    const reply = await this.#redis.script(
-      ADVANCE_LUA,
-      [keys.snapshot(this.#tag)],
-      [...head, ...learned.flatMap(toArguments)],
-    );
+    const reply = await this.#redis.script(ADVANCE_LUA, [keys.snapshot(this.#tag)], [...head, encodeLearned(learned)]);
     return String(reply) as Advance;
   }
 
@@ -154,7 +157,7 @@ export class RedisSnapshotStore implements SnapshotStore {
 
   async load(generation: string, learned: readonly Learned[]): Promise<number[]> {
     await this.#onLoad();
-    const args = [this.#tag, generation, ...learned.flatMap(toArguments)];
+    const args = [this.#tag, generation, encodeLearned(learned)];
     return ((await this.#redis.script(LOAD_LUA, [geometryKey(this.#tag, generation)], args)) as number[]).map(Number);
   }
 
