@@ -43,7 +43,7 @@ export interface Known {
 export interface View {
   /** null: there is no snapshot. */
   readonly pointer: Pointer | null;
-  /** Redis's clock, milliseconds. */
+  /** Redis's clock, milliseconds; no observation is later. */
   readonly now: number;
   /** One for each sub asked for, in their order; empty where there is no snapshot. */
   readonly known: readonly Known[];
@@ -116,13 +116,14 @@ export const tombstonesKey = (tag: MirrorTag, generation: string): string => `${
 export const staleKey = (tag: MirrorTag, generation: string): string => `${tag}:stale:${generation}`;
 
 /**
- * Pointer, clock and the entries of some users, at one instant. KEYS: the pointer. ARGV: the tag, the fields packed (`packFields`).
+ * Pointer, clock and the entries of some users, at one instant. KEYS: the pointer, the clock. ARGV: the tag, the fields packed (`packFields`).
  * Packed both ways: a thousand arguments and three thousand replies cost the client more than the script costs Redis.
  */
 const READ_LUA = `${BUCKET_LUA}
 local tag, packed = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+local now = string.format('%.0f', math.max(last, time[1] * 1000 + math.floor(time[2] / 1000)))
 local p = redis.call('HMGET', KEYS[1], 'timeline', 'generation', 'commit', 'lsn')
 if not p[1] then return {now} end
 local n = tonumber(redis.call('HGET', tag .. ':g:' .. p[2], 'buckets'))
@@ -185,7 +186,11 @@ export class SnapshotReader {
 
   /** Pointer, clock, and what is known of these users, all at one instant. One round trip. */
   async read(subs: readonly string[]): Promise<View> {
-    const reply = await this.#redis.script(READ_LUA, [keys.snapshot(this.#tag)], [this.#tag, packFields(subs)]);
+    const reply = await this.#redis.script(
+      READ_LUA,
+      [keys.snapshot(this.#tag), keys.clock(this.#tag)],
+      [this.#tag, packFields(subs)],
+    );
     const [now, timeline, generation, commit, lsn, known] = reply as Buffer[];
     if (known === undefined) return { pointer: null, now: Number(now), known: [] };
     const pointer: Pointer = {

@@ -14,8 +14,8 @@ import type { SnapshotStore } from './snapshot-store.ts';
 export interface ApplyDoors {
   readonly ledger: Ledger;
   readonly snapshot: SnapshotStore;
-  /** Brings pointer and slot to agree: redo, or resync. Returns when they do. */
-  readonly agree: () => Promise<void>;
+  /** Brings pointer and slot to agree: redo, or resync, which an occasion asks for in any case. Returns when they do. */
+  readonly agree: (occasion?: { readonly reason: string; readonly commit: string }) => Promise<void>;
   readonly newId: () => string;
   readonly guard: GuardLimits;
 }
@@ -35,6 +35,11 @@ export interface Applied {
 /** Pointer and slot are not of one mind; nothing was done. */
 class Disagreement extends Error {
   override readonly name = 'Disagreement';
+  readonly occasion: { readonly reason: string; readonly commit: string } | undefined;
+  constructor(occasion?: { readonly reason: string; readonly commit: string }) {
+    super();
+    this.occasion = occasion;
+  }
 }
 
 /** As many rows in a row refused with one SQLSTATE are no bad rows: something is wrong with the mirror. */
@@ -86,7 +91,7 @@ async function untilAgreed(doors: ApplyDoors, attempt: () => Promise<void>): Pro
       return await attempt();
     } catch (error) {
       if (!(error instanceof Disagreement)) throw error;
-      await doors.agree();
+      await doors.agree(error.occasion);
     }
   }
 }
@@ -105,6 +110,10 @@ async function applyRound(batch: Batch, changes: readonly Change[], doors: Apply
     if ((await ledger.slot()).commit !== pointer.commit) throw new Disagreement();
     total.dropped += changes.length;
     return;
+  }
+  if (view.known.some(({ entry }) => entry !== null && entry.observedAt > view.now)) {
+    // Redis lost its clock but not its snapshot: nothing that is seen now would count before that time comes.
+    throw new Disagreement({ reason: 'an entry lies in the future', commit: pointer.commit });
   }
   const candidates: Candidate[] = [];
   let expired = 0;
