@@ -3,10 +3,11 @@
  */
 import type { Job } from 'bullmq';
 import type { Change, Upsert } from '../../shared/change.ts';
+import { UserFacingError } from '../../shared/errors.ts';
 import type { Known, SnapshotReader } from '../../shared/snapshot.ts';
 import { diff, observe } from './diff.ts';
 import { charactersOf, isFull, type Outbox } from './outbox.ts';
-import { type ObservedPage, type PoolReader, TokenRefused } from './pages.ts';
+import { type ObservedPage, PoolFailure, type PoolReader, TokenRefused } from './pages.ts';
 import type { Seen, Walked } from './seen.ts';
 
 export interface ShardPlan {
@@ -42,16 +43,18 @@ export const WHOLE_POOL = { shard: 'all', filter: null } as const;
 const NOTE_EVERY_PAGES = 50;
 /** A pool that refuses every token it has given is not tried for ever. */
 const RESTARTS_MOST = 20;
+const EVERY_TOKEN = 'Cognito refuses the page tokens that it gives; if it lasts, report it';
 
 /**
- * @throws what the doors throw; the shard is then taken up again where it was last noted
+ * @throws PoolFailure ends the scan; whatever else the doors throw: the shard is then taken up again where it was last noted
  */
 export async function walk(plan: ShardPlan, doors: ShardDoors): Promise<Walked> {
   for (let restarts = 0; ; restarts++) {
     try {
       return await walkOnce(plan, doors);
     } catch (error) {
-      if (!(error instanceof TokenRefused) || restarts >= RESTARTS_MOST) throw error;
+      if (!(error instanceof TokenRefused)) throw error;
+      if (restarts >= RESTARTS_MOST) throw new PoolFailure('Cognito', { cause: new UserFacingError(EVERY_TOKEN) });
       await doors.seen.forgetProgress(plan.shard);
     }
   }
