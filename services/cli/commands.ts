@@ -60,4 +60,32 @@ export const COMMANDS: readonly CommandSpec[] = [
     needs: { database: true },
     load: async () => (await import('./commands/status.ts')).status,
   },
+  {
+    name: 'verify',
+    description: 'Compare pool, snapshot and mirror, user by user; exit 4 if they differ',
+    options: [
+      { flags: '--json', description: 'as one JSON document' },
+      { flags: '--repair', description: 'put right what differs, by a resync and a scan, and compare again' },
+    ],
+    needs: { ...SOURCE, database: true },
+    load: async () => (await import('./commands/verify.ts')).verify,
+  },
+  {
+    name: 'deletes list',
+    description: 'The deletes that are held, and why',
+    needs: { pool: true, database: true },
+    load: async () => (await import('./commands/deletes-list.ts')).deletesList,
+  },
+  {
+    name: 'deletes release',
+    description: 'Prove each held delete again, whatever the guard says, and delete those who are gone',
+    needs: { ...SOURCE, database: true },
+    load: async () => (await import('./commands/deletes-release.ts')).deletesRelease,
+  },
+  {
+    name: 'resync',
+    description: 'Begin a new timeline now: the snapshot is built anew from the mirror',
+    needs: { ...SOURCE, database: true },
+    load: async () => (await import('./commands/resync.ts')).resync,
+  },
 ];

@@ -1,11 +1,12 @@
 /**
  * One mirror's poller: conducts its scans, walks their shards. Any number of replicas do so side by side. It holds no state of its own.
  */
+import { setMaxListeners } from 'node:events';
 import { type Job, type Queue, WaitingChildrenError } from 'bullmq';
 import { WIRE_VERSION } from '../../shared/change.ts';
 import { observationTime, sleep } from '../../shared/clock.ts';
 import type { UserPool } from '../../shared/cognito.ts';
-import { classify, oneLine } from '../../shared/errors.ts';
+import { classify, oneLine, UserFacingError } from '../../shared/errors.ts';
 import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
 import { closeQueue, closeWorker, createQueue, createWorker } from '../../shared/queue.ts';
@@ -20,6 +21,7 @@ import { type MissingOutcome, settleMissing } from './missing.ts';
 import { Outbox } from './outbox.ts';
 import { PoolFailure, PoolReader } from './pages.ts';
 import { exactLook, prove, type Suspect } from './proof.ts';
+import { RELEASES, type ReleaseDoors, type ReleaseJob, type ReleaseResult, release } from './release.ts';
 import { awaitChildren, childrenOf, conduct, type ScanJob, type ScanResult, type ShardResult } from './scan.ts';
 import { Seen } from './seen.ts';
 import { type ShardPlan, walk } from './shard.ts';
@@ -66,6 +68,8 @@ export class MirrorPoller {
 
   async run(signal: AbortSignal): Promise<void> {
     const { settings, tag, redis, log } = this.#options;
+    // Every shard, look and wait for the budget listens to it: more than the ten that Node takes for a leak.
+    setMaxListeners(0, signal);
     const changes = createQueue<unknown, unknown>(queues.changes, tag, redis.client);
     const scans = createQueue<ScanJob, ScanResult>(queues.scans, tag, redis.client);
     const shards = createQueue<ShardPlan, ShardResult>(queues.shards, tag, redis.client);
@@ -97,6 +101,13 @@ export class MirrorPoller {
       { onError },
       SHARDS_AT_ONCE,
     );
+    const releasing = createWorker<ReleaseJob, ReleaseResult>(
+      RELEASES,
+      tag,
+      redis.client,
+      (job, token) => this.#release(job, token, outbox, reader),
+      { onError },
+    );
     const conductor = new Conductor({
       redis,
       tag,
@@ -107,7 +118,9 @@ export class MirrorPoller {
     });
     while (!signal.aborted) {
       try {
-        if (this.#timeline !== null) {
+        // An announcement is some seconds old: a scan under a timeline that has ended meanwhile would end at once, and the next be due much later.
+        const { pointer } = await this.#snapshot.read([]);
+        if (this.#timeline !== null && pointer?.timeline === this.#timeline) {
           const scan = await conductor.look(this.#timeline);
           if (scan !== null) log.debug({ scan }, 'a scan begins');
         }
@@ -116,7 +129,7 @@ export class MirrorPoller {
       }
       await sleep(LOOK_EVERY_MS, signal);
     }
-    await Promise.all([closeWorker(conducting), closeWorker(walking)]);
+    await Promise.all([closeWorker(conducting), closeWorker(walking), closeWorker(releasing)]);
     // Where Redis is away the lease runs out by itself.
     await conductor.release().catch(() => undefined);
     await Promise.all([changes, scans, shards].map(closeQueue));
@@ -277,6 +290,35 @@ export class MirrorPoller {
     if (outcome.held > 0)
       log.warn({ scan, ...outcome }, `${outcome.held} deletes are held: see cognito-feed deletes list`);
     return outcome;
+  }
+
+  async #release(
+    job: Job<ReleaseJob, ReleaseResult>,
+    token: string,
+    outbox: Outbox,
+    reader: PoolReader,
+  ): Promise<ReleaseResult> {
+    const doors: ReleaseDoors = {
+      timeline: async () => {
+        const { pointer } = await this.#snapshot.read([]);
+        if (pointer === null) throw new Error('no timeline stands');
+        return pointer.timeline;
+      },
+      look: (suspect, timeline) => exactLook(reader, suspect, timeline),
+      prove: this.#options.settings.confirmWithAdminGetUser ? (suspect) => prove(reader, suspect) : null,
+      send: (changes, timeline, parent) => outbox.send(changes, timeline, null, parent),
+    };
+    try {
+      return await release(job, token, doors);
+    } catch (error) {
+      // Its message is what the operator's command can tell; the cause may hold values.
+      throw error instanceof PoolFailure ? new UserFacingError(oneLine(error.cause)) : error;
+    }
+  }
+
+  #window(): DeleteWindow {
+    const { settings, redis, tag } = this.#options;
+    return new DeleteWindow(redis, tag, { count: settings.deleteGuardCount, percent: settings.deleteGuardPercent });
   }
 
   async #heldAlready(some: readonly Suspect[]): Promise<ReadonlySet<string>> {

@@ -4,7 +4,8 @@
 import type { Upsert } from '../../shared/change.ts';
 import { exactly, FILTER_CHARACTERS } from '../../shared/cognito.ts';
 import { classify, oneLine } from '../../shared/errors.ts';
-import { isStandIn, mayBeAltered, rowOf, subOf } from '../../shared/user.ts';
+import { type CognitoUser, isStandIn, mayBeAltered, rowOf, subOf } from '../../shared/user.ts';
+import type { Purpose } from './budget.ts';
 import { observe } from './diff.ts';
 import { PoolFailure, type PoolReader } from './pages.ts';
 
@@ -19,27 +20,40 @@ export type Look =
   | { readonly shown: false; readonly observedAt: number };
 
 /**
- * proved: gone, as of a request that began then. exists: it is there, whatever the lists say. held: nobody can say; the reason, for the operator.
+ * proved: gone, as of a request that began then; `holder`: who has the username now. exists: it is there, whatever the lists say. held: nobody can
+ * say; the reason, for the operator.
  */
 export type Proof =
-  | { readonly verdict: 'proved'; readonly observedAt: number }
-  | { readonly verdict: 'exists' }
+  | { readonly verdict: 'proved'; readonly observedAt: number; readonly holder: CognitoUser | null }
+  | { readonly verdict: 'exists'; readonly observedAt: number; readonly user: CognitoUser }
   | { readonly verdict: 'held'; readonly reason: string };
 
 /** ListUsers by `sub = "…"`; for a stand-in, which no pool knows, by its username. */
-export async function exactLook(reader: PoolReader, suspect: Suspect, timeline: string): Promise<Look> {
-  const filter = isStandIn(suspect.sub) ? exactly('username', suspect.username) : exactly('sub', suspect.sub);
+export function exactLook(reader: PoolReader, suspect: Suspect, timeline: string): Promise<Look> {
+  return isStandIn(suspect.sub)
+    ? lookBy(reader, 'username', suspect.username, timeline, 'scan')
+    : lookBy(reader, 'sub', suspect.sub, timeline, 'scan');
+}
+
+/** ListUsers by exactly this sub or username. */
+export async function lookBy(
+  reader: PoolReader,
+  attribute: 'sub' | 'username',
+  name: string,
+  timeline: string,
+  purpose: Purpose,
+): Promise<Look> {
+  const filter = exactly(attribute, name);
   if (filter.length > FILTER_CHARACTERS) return { shown: false, observedAt: 0 };
   let token: string | null = null;
   let observedAt: number | null = null;
   // A page can be empty and still carry a token.
   for (let pages = 0; pages < 10; pages++) {
-    const page = await reader.page(filter, token, 'scan');
+    const page = await reader.page(filter, token, purpose);
     observedAt ??= page.observedAt;
     for (const user of page.users) {
       const observed = observe(user, timeline, page.observedAt);
-      const same = isStandIn(suspect.sub) ? observed.row.username === suspect.username : observed.sub === suspect.sub;
-      if (same) return { shown: true, observed };
+      if ((attribute === 'sub' ? observed.sub : observed.row.username) === name) return { shown: true, observed };
     }
     token = page.token;
     if (token === null) break;
@@ -57,12 +71,14 @@ export async function prove(reader: PoolReader, { sub, username }: Suspect): Pro
   }
   try {
     const { user, observedAt } = await reader.user(username);
-    if (user === null) return { verdict: 'proved', observedAt };
+    if (user === null) return { verdict: 'proved', observedAt, holder: null };
     const row = rowOf(user);
     if (row.username !== username) {
       return { verdict: 'held', reason: 'AdminGetUser answers with another user, who has this username as an alias' };
     }
-    return isStandIn(sub) || subOf(row) === sub ? { verdict: 'exists' } : { verdict: 'proved', observedAt };
+    return isStandIn(sub) || subOf(row) === sub
+      ? { verdict: 'exists', observedAt, user }
+      : { verdict: 'proved', observedAt, holder: user };
   } catch (error) {
     // An outage ends the scan; where AdminGetUser itself is refused, the deletes wait for whoever can grant it.
     if (error instanceof PoolFailure && classify(error.cause).kind === 'aws-denied')

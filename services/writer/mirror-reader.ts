@@ -21,12 +21,23 @@ type Json = readonly [
 
 const millis = (column: string) => `extract(epoch from ${column}) * 1000`;
 
+const ROWS = `select json_build_array(username, email, status, enabled, ${millis('created_at')}, ${millis('updated_at')}, attributes,
+  cognito_feed.sub_of(attributes))::text as line from`;
+
 /** Call it inside a transaction. */
 export async function* mirrorRows(client: pg.ClientBase, mirror: string): AsyncGenerator<{ row: Row; sub: string }[]> {
-  const query = `select json_build_array(username, email, status, enabled, ${millis('created_at')}, ${millis('updated_at')}, attributes,
-    cognito_feed.sub_of(attributes))::text as line from ${mirror}`;
-  for await (const rows of fetched<{ line: string }>(client, 'cognito_feed_mirror', query))
+  for await (const rows of fetched<{ line: string }>(client, 'cognito_feed_mirror', `${ROWS} ${mirror}`))
     yield rows.map(({ line }) => parseRow(line));
+}
+
+/** The mirror's rows of these usernames. */
+export async function mirrorRowsOf(
+  client: pg.ClientBase,
+  mirror: string,
+  usernames: readonly string[],
+): Promise<{ row: Row; sub: string }[]> {
+  const { rows } = await client.query<{ line: string }>(`${ROWS} ${mirror} where username = any($1)`, [usernames]);
+  return rows.map(({ line }) => parseRow(line));
 }
 
 /** Call it inside a transaction. */

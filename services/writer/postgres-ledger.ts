@@ -238,6 +238,7 @@ class PostgresLedgerTransaction implements LedgerTransaction {
     await this.#client.query(
       `insert into cognito_feed.held_deletes as h (pool, username, sub, held_at, reason, seen_at)
        select $1, u.username, u.sub, now(), $4, ${at('$5')} from unnest($2::text[], $3::text[]) u (username, sub)
+       where not exists (select from cognito_feed.tombstones t where t.pool = $1 and t.sub = u.sub)
        on conflict (pool, sub) do update set reason = excluded.reason, seen_at = excluded.seen_at`,
       [this.#options.pool, users.map(({ username }) => username), users.map(({ sub }) => sub), reason, floor],
     );

@@ -16,15 +16,14 @@ import type { PoolSettings } from '../../shared/settings.ts';
 import { type AgreementDoors, agree, compareHistories } from './agreement.ts';
 import { type Applied, apply } from './apply.ts';
 import { MAX_AGE_MS } from './decide.ts';
-import { PostgresLedger } from './postgres-ledger.ts';
+import { openMirror } from './mirror-doors.ts';
+import type { PostgresLedger } from './postgres-ledger.ts';
 import { begin, hold, keepalive } from './scan-marks.ts';
 import { targetName } from './slot-setup.ts';
-import { RedisSnapshotStore } from './snapshot-store.ts';
+import type { RedisSnapshotStore } from './snapshot-store.ts';
 
 /** Between two looks whether slot and snapshot still agree, and two announcements. */
 const LOOK_EVERY_MS = 2_000;
-/** A rebuild that has not loaded anything for so long has stopped. */
-const REBUILD_STILL_MS = 15_000;
 const RETRY_FIRST_MS = 200;
 const RETRY_MOST_MS = 10_000;
 /** Unreadable jobs that are remembered. */
@@ -53,16 +52,9 @@ export class MirrorWriter {
 
   constructor(options: WriterOptions) {
     this.#options = options;
-    const { settings, tag, postgres, redis, log } = options;
-    this.#snapshot = new RedisSnapshotStore(redis, tag, randomUUID, () => this.#rebuildMoves());
-    this.#ledger = new PostgresLedger({
-      postgres,
-      pool: settings.poolId,
-      target: settings.targetTable,
-      changeLog: settings.changeRetentionMs !== null,
-      onEnded: (pids) => log.warn({ pids }, 'ended sessions that a stopped process had left holding a lock'),
-      rebuildMoves: async () => (await redis.client.exists(this.#rebuildKey)) === 1,
-    });
+    const { ledger, snapshot } = openMirror(options);
+    this.#ledger = ledger;
+    this.#snapshot = snapshot;
   }
 
   /** Why it can't work now; null: it can. */
@@ -150,14 +142,6 @@ export class MirrorWriter {
     await agree(doors, occasion);
   };
 
-  get #rebuildKey(): string {
-    return keys.rebuild(this.#options.tag);
-  }
-
-  async #rebuildMoves(): Promise<void> {
-    await this.#options.redis.client.set(this.#rebuildKey, '1', 'PX', REBUILD_STILL_MS);
-  }
-
   async #process(job: Job<unknown, unknown>): Promise<unknown> {
     let message: Message;
     try {
@@ -178,7 +162,7 @@ export class MirrorWriter {
         const applied = await apply(message, {
           ledger: this.#ledger,
           snapshot: this.#snapshot,
-          agree: () => this.#agree(),
+          agree: this.#agree,
           newId: randomUUID,
           guard: { count: settings.deleteGuardCount, percent: settings.deleteGuardPercent },
         });
