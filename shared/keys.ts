@@ -44,6 +44,21 @@ export const keys = {
   seen: (tag: MirrorTag, scan: string, group: number) => `${tag}:scan:${scan}:seen:${group}`,
   /** With CONFIRM_WITH_ADMIN_GET_USER=false: whom an earlier scan has missed once. */
   suspects: (tag: MirrorTag) => `${tag}:suspects`,
+  /** Subs that refreshes were about to delete since the last complete scan began, by the time of the look. */
+  refreshedDeletes: (tag: MirrorTag) => `${tag}:refreshed-deletes`,
+  /** When somebody was last looked at by a refresh, and how often. `id`: a hash. */
+  look: (tag: MirrorTag, id: string) => `${tag}:look:${id}`,
+  /** Events seen before: ids by time. */
+  events: (tag: MirrorTag) => `${tag}:events`,
+  /** There while no event may bring the next scan forward again. */
+  hurried: (tag: MirrorTag) => `${tag}:hurried`,
+  /** What became of hints (shared/hint-record.ts). */
+  hints: (tag: MirrorTag) => `${tag}:hints`,
+  /** Who was in a hot lane at its last complete walk. */
+  lane: (tag: MirrorTag, status: string) => `${tag}:lane:${status}`,
+  /** How each lane's last walk came out. */
+  lanes: (tag: MirrorTag) => `${tag}:lanes`,
+  laneLease: (tag: MirrorTag) => `${tag}:lanes:lease`,
 } as const;
 
-export const queues = { scans: 'scans', shards: 'shards', changes: 'changes' } as const;
+export const queues = { scans: 'scans', shards: 'shards', changes: 'changes', refresh: 'refresh' } as const;

@@ -113,6 +113,8 @@ export class Feed {
       REQUESTS_PER_SECOND: '1000',
       // Tests ask for their scans.
       POLL_INTERVAL: '1h',
+      // And count requests.
+      HOT_INTERVAL: '',
       HTTP_PORT: '',
       LOG_LEVEL: 'trace',
       LOG_FORMAT: 'json',

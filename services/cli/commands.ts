@@ -11,6 +11,9 @@ function wholeNumber(least: number, most: number): (text: string) => number {
   };
 }
 
+/** An option that may be given again and again. */
+const oneMore = (text: string, previous: unknown): string[] => [...(Array.isArray(previous) ? previous : []), text];
+
 export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'demo',
@@ -52,6 +55,16 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'Apply queued changes to the mirror',
     needs: { ...SOURCE, database: true },
     load: async () => (await import('./commands/writer.ts')).writer,
+  },
+  {
+    name: 'refresh',
+    description: 'Re-read these users now and wait until the answer is applied',
+    options: [
+      { flags: '--username <username>', description: 'a user by username; may be given again', parse: oneMore },
+      { flags: '--sub <sub>', description: 'a user by sub; may be given again', parse: oneMore },
+    ],
+    needs: { ...SOURCE, database: true },
+    load: async () => (await import('./commands/refresh.ts')).refresh,
   },
   {
     name: 'status',

@@ -12,6 +12,7 @@ import { createRedisClient, Redis } from '../../shared/redis.ts';
 import { type LastScan, readScans, scanProgress } from '../../shared/scan-record.ts';
 import type { PoolSettings, Settings } from '../../shared/settings.ts';
 import { wantScan } from '../poller/conductor.ts';
+import type { PollerOptions } from '../poller/main.ts';
 import { identify } from '../writer/slot-setup.ts';
 import type { CommandContext } from './command.ts';
 import { runTogether } from './together.ts';
@@ -29,11 +30,16 @@ export async function joined<T>(
   { settings, log, signal, shutdown }: CommandContext,
   name: string,
   work: (signal: AbortSignal) => Promise<T>,
+  options: PollerOptions = {},
 ): Promise<T> {
   const done = new AbortController();
   const both = AbortSignal.any([signal, done.signal]);
   const finished = shutdown.underWay(name);
-  const services = runTogether(settings, log, both, undefined, { patienceMs: PATIENCE_MS });
+  const services = runTogether(settings, log, both, undefined, {
+    patienceMs: PATIENCE_MS,
+    listens: false,
+    ...options,
+  });
   services.catch(() => done.abort());
   try {
     return await work(both);

@@ -23,8 +23,15 @@ const LEAST = 0.1;
 const REGROWTH_PER_SECOND = 0.02;
 
 /**
- * A scan may take no place further ahead than the next two, so that a refresh never queues behind a whole deployment's shards. What refreshes
- * don't take is the scan's.
+ * How many places ahead of now anybody may book. A scan's two, so that a refresh never queues behind a whole deployment's shards; a refresh's two
+ * more, so that it always finds one that no scan can have, and a scan waits for no more than that many refreshes.
+ */
+const SCAN_AHEAD = 2;
+const REFRESH_AHEAD = 4;
+
+/**
+ * While a scan has waited within the last second, refreshes are as far apart as their slice says; what they don't take is the scan's. While none
+ * has, everything is theirs, and nothing of it is held against them later.
  */
 const TAKE_LUA = `
 local time = redis.call('TIME')
@@ -37,12 +44,13 @@ local next = math.max(now, tonumber(s[1] or '0'))
 local wait = next - now
 if ARGV[2] == 'scan' then
   if wait > 0 then redis.call('HSET', KEYS[1], 'scan', string.format('%.3f', now)) end
-  if wait > interval * 2 then return {0, string.format('%.3f', wait - interval)} end
+  if wait > interval * ${SCAN_AHEAD} then return {0, string.format('%.3f', wait - interval * ${SCAN_AHEAD - 1})} end
 else
   local slice = tonumber(s[2] or '0')
   local contended = now - tonumber(s[3] or '0') < 1000
-  if contended and slice > next then return {0, string.format('%.3f', slice - now)} end
-  redis.call('HSET', KEYS[1], 'refresh', string.format('%.3f', math.max(slice, next) + interval / ${REFRESH_SLICE}))
+  if contended and slice > next then return {0, string.format('%.3f', math.max(1, slice - next))} end
+  if wait > interval * ${REFRESH_AHEAD} then return {0, string.format('%.3f', wait - interval * ${REFRESH_AHEAD - 1})} end
+  redis.call('HSET', KEYS[1], 'refresh', string.format('%.3f', next + interval / ${REFRESH_SLICE}))
 end
 redis.call('HSET', KEYS[1], 'next', string.format('%.3f', next + interval))
 redis.call('PEXPIRE', KEYS[1], 600000)

@@ -9,6 +9,7 @@ import { keys, type MirrorTag } from '../../shared/keys.ts';
 import { jobOptions } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
 import { readScans, recordBegin, recordEnd } from '../../shared/scan-record.ts';
+import { Lease } from './lease.ts';
 import type { ScanJob } from './scan.ts';
 
 export interface ConductorOptions {
@@ -21,24 +22,13 @@ export interface ConductorOptions {
   readonly hasRoom: () => Promise<boolean>;
 }
 
-/** The lease runs out so long after its holder was last seen. */
-export const LEASE_MS = 9_000;
-
-const LEASE_LUA = `
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-`;
-
-const RELEASE_LUA = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`;
-
 export class Conductor {
   readonly #options: ConductorOptions;
-  readonly #holder = randomUUID();
+  readonly #lease: Lease;
 
   constructor(options: ConductorOptions) {
     this.#options = options;
+    this.#lease = new Lease(options.redis, keys.lease(options.tag));
   }
 
   /**
@@ -48,7 +38,7 @@ export class Conductor {
    */
   async look(timeline: string): Promise<string | null> {
     const { redis, tag, scans, pollIntervalMs, hasRoom } = this.#options;
-    if (!(await this.#lease())) return null;
+    if (!(await this.#lease.take())) return null;
     const record = await readScans(redis, tag);
     const { current } = record;
     if (current !== null) {
@@ -75,15 +65,9 @@ export class Conductor {
     return id;
   }
 
-  async #lease(): Promise<boolean> {
-    const { redis, tag } = this.#options;
-    return (await redis.script(LEASE_LUA, [keys.lease(tag)], [this.#holder, LEASE_MS])) === 1;
-  }
-
   /** A replica that ends cleanly lets the next one conduct at once. */
-  async release(): Promise<void> {
-    const { redis, tag } = this.#options;
-    await redis.script(RELEASE_LUA, [keys.lease(tag)], [this.#holder]);
+  release(): Promise<void> {
+    return this.#lease.release();
   }
 }
 
@@ -92,4 +76,11 @@ export async function wantScan(redis: Redis, tag: MirrorTag): Promise<number> {
   const now = await observationTime(redis, tag);
   await redis.client.set(keys.wanted(tag), now);
   return now;
+}
+
+/** Asks for a scan as `wantScan`, but once in `everyMs` at most: in between nothing happens. */
+export async function hurryScan(redis: Redis, tag: MirrorTag, everyMs: number): Promise<boolean> {
+  const first = await redis.client.set(keys.hurried(tag), '1', 'PX', Math.ceil(everyMs), 'NX');
+  if (first !== null) await wantScan(redis, tag);
+  return first !== null;
 }

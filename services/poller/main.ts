@@ -28,6 +28,10 @@ interface Running {
 export interface PollerOptions {
   /** How long a request to Cognito is tried again; a one-shot command waits less. */
   readonly patienceMs?: number;
+  /** Whether it begins scans; default true. */
+  readonly conducts?: boolean;
+  /** Whether it walks hot lanes and takes events from SQS; default true. */
+  readonly listens?: boolean;
 }
 
 /** Runs until the signal. */
@@ -36,7 +40,7 @@ export async function runPoller(
   log: Logger,
   signal: AbortSignal,
   readiness?: Readiness,
-  { patienceMs = PATIENCE_MS }: PollerOptions = {},
+  { patienceMs = PATIENCE_MS, conducts = true, listens = true }: PollerOptions = {},
 ): Promise<void> {
   const redis = new Redis(createRedisClient({ url: settings.redisUrl, ca: settings.redisCa }));
   watchConnection(redis, signal, log, readiness);
@@ -80,7 +84,16 @@ export async function runPoller(
     let one = running.get(tag);
     if (one === undefined) {
       const child = log.child({ pool: poolId, target });
-      const poller = new MirrorPoller({ settings: pool, tag, redis, ...door, log: child, patienceMs });
+      const poller = new MirrorPoller({
+        settings: pool,
+        tag,
+        redis,
+        ...door,
+        log: child,
+        patienceMs,
+        conducts,
+        listens,
+      });
       const stop = new AbortController();
       const done = poller.run(stop.signal).finally(() => running.delete(tag));
       one = { poller, stop, done };

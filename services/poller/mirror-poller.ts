@@ -16,11 +16,14 @@ import type { PoolSettings } from '../../shared/settings.ts';
 import { SnapshotReader } from '../../shared/snapshot.ts';
 import type { Budget } from './budget.ts';
 import { Conductor } from './conductor.ts';
+import { DeleteWindow } from './delete-window.ts';
 import { diff } from './diff.ts';
+import type { HintQueue } from './hint-queue.ts';
 import { type MissingOutcome, settleMissing } from './missing.ts';
 import { Outbox } from './outbox.ts';
 import { PoolFailure, PoolReader } from './pages.ts';
 import { exactLook, prove, type Suspect } from './proof.ts';
+import { Refreshing } from './refreshing.ts';
 import { RELEASES, type ReleaseDoors, type ReleaseJob, type ReleaseResult, release } from './release.ts';
 import { awaitChildren, childrenOf, conduct, type ScanJob, type ScanResult, type ShardResult } from './scan.ts';
 import { Seen } from './seen.ts';
@@ -35,6 +38,10 @@ export interface MirrorPollerOptions {
   readonly log: Logger;
   /** How long a request to Cognito is tried again. */
   readonly patienceMs: number;
+  /** Whether it begins scans; it helps with those under way in any case. */
+  readonly conducts: boolean;
+  /** Whether it walks hot lanes. */
+  readonly listens: boolean;
 }
 
 const LOOK_EVERY_MS = 500;
@@ -50,10 +57,16 @@ export class MirrorPoller {
   readonly #snapshot: SnapshotReader;
   #trouble: string | null = null;
   #timeline: string | null = null;
+  #hints: HintQueue | null = null;
 
   constructor(options: MirrorPollerOptions) {
     this.#options = options;
     this.#snapshot = new SnapshotReader(options.redis, options.tag);
+  }
+
+  /** Where hints about its users go; null until it runs. */
+  hints(): HintQueue | null {
+    return this.#hints;
   }
 
   /** What stands in the way now; null: nothing. */
@@ -108,6 +121,16 @@ export class MirrorPoller {
       (job, token) => this.#release(job, token, outbox, reader),
       { onError },
     );
+    const refreshing = new Refreshing({
+      ...this.#options,
+      reader,
+      snapshot: this.#snapshot,
+      outbox,
+      timeline: () => this.#timeline,
+      onError: (error, jobId) => this.#troubled(error, jobId === null ? 'reach the queues' : 'look at a user'),
+    });
+    this.#hints = refreshing.hints;
+    const refreshed = refreshing.run(signal);
     const conductor = new Conductor({
       redis,
       tag,
@@ -120,7 +143,7 @@ export class MirrorPoller {
       try {
         // An announcement is some seconds old: a scan under a timeline that has ended meanwhile would end at once, and the next be due much later.
         const { pointer } = await this.#snapshot.read([]);
-        if (this.#timeline !== null && pointer?.timeline === this.#timeline) {
+        if (this.#options.conducts && this.#timeline !== null && pointer?.timeline === this.#timeline) {
           const scan = await conductor.look(this.#timeline);
           if (scan !== null) log.debug({ scan }, 'a scan begins');
         }
@@ -129,7 +152,7 @@ export class MirrorPoller {
       }
       await sleep(LOOK_EVERY_MS, signal);
     }
-    await Promise.all([closeWorker(conducting), closeWorker(walking), closeWorker(releasing)]);
+    await Promise.all([closeWorker(conducting), closeWorker(walking), closeWorker(releasing), refreshed]);
     // Where Redis is away the lease runs out by itself.
     await conductor.release().catch(() => undefined);
     await Promise.all([changes, scans, shards].map(closeQueue));
@@ -177,6 +200,7 @@ export class MirrorPoller {
     await new Seen(redis, tag, result.scan).forget();
     await recordEnd(redis, tag, result.scan, await observationTime(redis, tag), result);
     await this.#learnSharding(result);
+    if (result.complete) await this.#window().scanned(result.floor);
     const { complete, reason, ...rest } = result;
     if (complete) log.info(rest, 'scan complete');
     else log.warn({ ...rest, reason }, `scan incomplete: ${reason}`);
@@ -284,6 +308,7 @@ export class MirrorPoller {
       {
         guard: { count: settings.deleteGuardCount, percent: settings.deleteGuardPercent },
         mirrorUsers: entries,
+        refreshedDeletes: await this.#window().count(),
         earlier: settings.confirmWithAdminGetUser ? null : await this.#earlierLooks(timeline, floor),
       },
     );

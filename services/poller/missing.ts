@@ -19,6 +19,8 @@ export interface MissingDoors {
 export interface MissingSettings {
   readonly guard: GuardLimits;
   readonly mirrorUsers: number;
+  /** Users whom refreshes have deleted since the last complete scan began: the guard counts them as if this scan had missed them. */
+  readonly refreshedDeletes?: number;
   /** null: AdminGetUser is asked. Else: who was missed by an exact look of an earlier scan, and how this one's are noted. */
   readonly earlier: {
     readonly missed: (sub: string) => boolean;
@@ -52,7 +54,7 @@ export async function settleMissing(
   doors: MissingDoors,
   settings: MissingSettings,
 ): Promise<MissingOutcome> {
-  const { guard, mirrorUsers } = settings;
+  const { guard, mirrorUsers, refreshedDeletes = 0 } = settings;
   const outcome: MissingOutcome = { suspects: 0, cleared: 0, deleted: 0, held: 0 };
   const unguarded = guard.count === null && guard.percent === null;
   let candidates: Candidate[] = [];
@@ -72,7 +74,7 @@ export async function settleMissing(
           outcome,
         )),
       );
-      tripped = trips(candidates.length, mirrorUsers, guard);
+      tripped = trips(candidates.length + refreshedDeletes, mirrorUsers + refreshedDeletes, guard);
       if (tripped) {
         toHold = candidates.map(({ suspect }) => suspect);
         candidates = [];

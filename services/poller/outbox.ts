@@ -49,22 +49,44 @@ export class Outbox {
         changes: part.changes,
       };
       await this.room(part.changes.length, part.characters);
-      await this.#add(message, batchId(randomUUID(), part.changes.length, part.characters), parent);
+      await this.#add(message, batchId(randomUUID(), part.changes.length, part.characters), parent, false);
     }
+  }
+
+  /**
+   * The same for what refreshes have found: it goes before all that waits. The order of batches means nothing; the writer goes by observation times.
+   * @param parent of one that is answered; null: nobody waits for it
+   * @returns the ids of the batches' jobs
+   */
+  async sendFirst(changes: readonly Change[], timeline: string, parent: Job | null): Promise<string[]> {
+    const ids: string[] = [];
+    for (const part of cut(changes)) {
+      const { pool } = this.#options;
+      const message: Message = { type: 'batch', v: WIRE_VERSION, pool, timeline, scan: null, changes: part.changes };
+      const id = batchId(randomUUID(), part.changes.length, part.characters);
+      await this.room(part.changes.length, part.characters);
+      await this.#add(message, id, parent, true);
+      ids.push(id);
+    }
+    return ids;
   }
 
   /** What is no batch waits for no room: it is small, and it is what ends a scan. */
   async ask(message: Message, parent: Job): Promise<void> {
-    await this.#add(message, randomUUID(), parent);
+    await this.#add(message, randomUUID(), parent, false);
   }
 
-  async #add(message: Message, id: string, parent: Job): Promise<void> {
-    if (parent.id === undefined) throw new TypeError('a job without an id');
-    await this.#options.changes.add(
-      message.type,
-      parseMessage(message),
-      jobOptions(id, { id: parent.id, queue: parent.queueQualifiedName }),
-    );
+  /** The same for a refresh, which doesn't wait for it. */
+  async askFirst(message: Message): Promise<void> {
+    await this.#add(message, randomUUID(), null, true);
+  }
+
+  async #add(message: Message, id: string, parent: Job | null, first: boolean): Promise<void> {
+    await this.#options.changes.add(message.type, parseMessage(message), {
+      ...jobOptions(id, parent === null ? undefined : parentOf(parent)),
+      // At the consuming end of the queue's list; `queueLoad` counts it there like any other.
+      ...(first ? { lifo: true } : {}),
+    });
   }
 
   /** Whether this much more may be queued now. */
@@ -92,6 +114,11 @@ export class Outbox {
     } while (await this.#full(changes, bytes));
     onPause(false);
   }
+}
+
+function parentOf({ id, queueQualifiedName }: Job): { id: string; queue: string } {
+  if (id === undefined) throw new TypeError('a job without an id');
+  return { id, queue: queueQualifiedName };
 }
 
 async function memoryFull(redis: Redis): Promise<boolean> {
