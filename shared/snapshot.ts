@@ -41,7 +41,7 @@ export interface Known {
 }
 
 export interface View {
-  /** null: there is no snapshot. */
+  /** null: there is no snapshot, or its generation is gone. */
   readonly pointer: Pointer | null;
   /** Redis's clock, milliseconds; no observation is later. */
   readonly now: number;
@@ -117,6 +117,7 @@ export const staleKey = (tag: MirrorTag, generation: string): string => `${tag}:
 
 /**
  * Pointer, clock and the entries of some users, at one instant. KEYS: the pointer, the clock. ARGV: the tag, the fields packed (`packFields`).
+ * A pointer to a generation that is gone (a writer that had lost its session collected it) is none: the resync that follows puts that right.
  * Packed both ways: a thousand arguments and three thousand replies cost the client more than the script costs Redis.
  */
 const READ_LUA = `${BUCKET_LUA}
@@ -127,6 +128,7 @@ local now = string.format('%.0f', math.max(last, time[1] * 1000 + math.floor(tim
 local p = redis.call('HMGET', KEYS[1], 'timeline', 'generation', 'commit', 'lsn')
 if not p[1] then return {now} end
 local n = tonumber(redis.call('HGET', tag .. ':g:' .. p[2], 'buckets'))
+if not n then return {now} end
 local m = half(n)
 local base = tag .. ':s:' .. p[2] .. ':'
 local x, stale = tag .. ':x:' .. p[2], tag .. ':stale:' .. p[2]

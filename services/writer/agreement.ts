@@ -31,6 +31,12 @@ export function compareHistories(slot: Slot, pointer: Pointer | null): Agreement
   return { state: 'lost', reason: 'another history' };
 }
 
+/** Why a timeline is to end, though pointer and slot agree. */
+export interface Occasion {
+  readonly reason: string;
+  readonly timeline: string;
+}
+
 export interface AgreementDoors {
   readonly ledger: Ledger;
   readonly snapshot: SnapshotStore;
@@ -45,44 +51,35 @@ export interface AgreementDoors {
 
 /**
  * Looks, and does what is to be done until both agree.
- * @param occasion begins a new timeline even where they agree, unless somebody has begun one since `commit`
+ * @param occasion begins a new timeline even where they agree, unless somebody has begun another than `timeline` since
  * @throws what the doors throw; safe to call again
  */
-export async function agree(doors: AgreementDoors, occasion?: { reason: string; commit: string }): Promise<void> {
-  let wanted = occasion;
+export async function agree(doors: AgreementDoors, occasion?: Occasion): Promise<void> {
   for (;;) {
-    const agreement = await look(doors, wanted);
+    const agreement = await look(doors, occasion);
     if (agreement.state === 'agreed') return;
     if (agreement.state === 'owed') {
       if (!(await rebuild(doors))) await doors.wait();
       continue;
     }
-    await settle(doors, wanted);
-    wanted = undefined;
+    await settle(doors, occasion);
   }
 }
 
-async function look(
-  { ledger, snapshot }: AgreementDoors,
-  wanted: { reason: string; commit: string } | undefined,
-): Promise<Agreement> {
+async function look({ ledger, snapshot }: AgreementDoors, wanted: Occasion | undefined): Promise<Agreement> {
   const slot = await ledger.slot();
   const { pointer } = await snapshot.read([]);
   return judged(slot, pointer, wanted);
 }
 
-function judged(
-  slot: Slot,
-  pointer: Pointer | null,
-  wanted: { reason: string; commit: string } | undefined,
-): Agreement {
+function judged(slot: Slot, pointer: Pointer | null, wanted: Occasion | undefined): Agreement {
   const agreement = compareHistories(slot, pointer);
-  const asked = agreement.state === 'agreed' && wanted !== undefined && wanted.commit === slot.commit;
+  const asked = agreement.state === 'agreed' && wanted !== undefined && wanted.timeline === slot.timeline;
   return asked ? { state: 'lost', reason: wanted.reason } : agreement;
 }
 
 /** Redo, or step A of a resync: both under the slot's lock, after looking again. */
-async function settle(doors: AgreementDoors, wanted: { reason: string; commit: string } | undefined): Promise<void> {
+async function settle(doors: AgreementDoors, wanted: Occasion | undefined): Promise<void> {
   const { ledger, snapshot } = doors;
   const reason = await ledger.transaction(async (tx) => {
     const slot = await tx.lock();

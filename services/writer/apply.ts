@@ -6,6 +6,7 @@ import type { GuardLimits } from '../../shared/guard.ts';
 import { nextLsn } from '../../shared/lsn.ts';
 import type { Known, Pointer } from '../../shared/snapshot.ts';
 import { isStandIn } from '../../shared/user.ts';
+import type { Occasion } from './agreement.ts';
 import { belowFloor, type Candidate, changesOf, type Plan, plan, rounds, sieve } from './decide.ts';
 import { encodeLearned } from './learned.ts';
 import { type Commit, type Ledger, type LedgerTransaction, RowRefused, type Slot, type Staged } from './ledger.ts';
@@ -15,7 +16,7 @@ export interface ApplyDoors {
   readonly ledger: Ledger;
   readonly snapshot: SnapshotStore;
   /** Brings pointer and slot to agree: redo, or resync, which an occasion asks for in any case. Returns when they do. */
-  readonly agree: (occasion?: { readonly reason: string; readonly commit: string }) => Promise<void>;
+  readonly agree: (occasion?: Occasion) => Promise<void>;
   readonly newId: () => string;
   readonly guard: GuardLimits;
 }
@@ -35,8 +36,8 @@ export interface Applied {
 /** Pointer and slot are not of one mind; nothing was done. */
 class Disagreement extends Error {
   override readonly name = 'Disagreement';
-  readonly occasion: { readonly reason: string; readonly commit: string } | undefined;
-  constructor(occasion?: { readonly reason: string; readonly commit: string }) {
+  readonly occasion: Occasion | undefined;
+  constructor(occasion?: Occasion) {
     super();
     this.occasion = occasion;
   }
@@ -113,7 +114,7 @@ async function applyRound(batch: Batch, changes: readonly Change[], doors: Apply
   }
   if (view.known.some(({ entry }) => entry !== null && entry.observedAt > view.now)) {
     // Redis lost its clock but not its snapshot: nothing that is seen now would count before that time comes.
-    throw new Disagreement({ reason: 'an entry lies in the future', commit: pointer.commit });
+    throw new Disagreement({ reason: 'an entry lies in the future', timeline: pointer.timeline });
   }
   const candidates: Candidate[] = [];
   let expired = 0;

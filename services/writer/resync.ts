@@ -32,12 +32,8 @@ export async function resync(options: MirrorDoorsOptions, reason: string, signal
       log.info({ reason: why, users }, event === 'begun' ? 'a new timeline begins' : 'its snapshot stands'),
   };
   const { timeline } = await ledger.slot();
-  for (;;) {
-    signal.throwIfAborted();
-    // A batch that commits in between takes the occasion away: then once more.
-    const { commit } = await ledger.slot();
-    await agree(doors, { reason, commit });
-    const now = await ledger.slot();
-    if (now.timeline !== timeline) return { timeline: now.timeline, users: now.users };
-  }
+  signal.throwIfAborted();
+  await agree(doors, { reason, timeline });
+  const now = await ledger.slot();
+  return { timeline: now.timeline, users: now.users };
 }

@@ -13,7 +13,6 @@ export interface KeptAlive {
   readonly kept: boolean;
   readonly asOf: number | null;
   readonly resyncedAt: number | null;
-  readonly commit: string;
 }
 
 export interface HeldBack {
@@ -39,10 +38,10 @@ export function begin(ledger: Ledger, { timeline, floor }: Begin): Promise<Begun
 /** Moves `as_of`: every batch of the scan has been applied, and nothing began after it. */
 export function keepalive(ledger: Ledger, { timeline, floor, summary }: Keepalive): Promise<KeptAlive> {
   return locked(ledger, async (tx, slot) => {
-    const { resyncedAt, commit } = slot;
-    if (!stands(slot, timeline) || floor !== slot.floor) return { kept: false, asOf: slot.asOf, resyncedAt, commit };
+    const { resyncedAt } = slot;
+    if (!stands(slot, timeline) || floor !== slot.floor) return { kept: false, asOf: slot.asOf, resyncedAt };
     await tx.keepalive(floor, summary);
-    return { kept: true, asOf: Math.max(slot.asOf ?? 0, floor), resyncedAt, commit };
+    return { kept: true, asOf: Math.max(slot.asOf ?? 0, floor), resyncedAt };
   });
 }
 

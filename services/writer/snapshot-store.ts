@@ -35,9 +35,9 @@ export interface SnapshotStore {
    * Adds entries and tombstones to a generation. An entry whose sub is there already is left out; gives their places in `learned`.
    */
   load(generation: string, learned: readonly Learned[]): Promise<number[]>;
-  /** From here on the generation is the snapshot. */
+  /** From here on the generation is the snapshot. @throws where it has been collected meanwhile */
   point(pointer: Pointer): Promise<void>;
-  /** Deletes all generations but this one. Only while no other is being built. */
+  /** Deletes all generations but this one and the one in use. Only while no other is being built. */
   collect(current: string): Promise<void>;
 }
 
@@ -105,7 +105,7 @@ const ADVANCE_LUA = `${LEARN_LUA}
 local p = redis.call('HMGET', KEYS[1], 'timeline', 'generation', 'commit')
 if p[1] ~= ARGV[2] then return 'refused' end
 if p[3] == ARGV[4] then return 'already' end
-if p[3] ~= ARGV[3] then return 'refused' end
+if p[3] ~= ARGV[3] or redis.call('EXISTS', ARGV[1] .. ':g:' .. p[2]) == 0 then return 'refused' end
 learn(ARGV[1], p[2], ARGV[6], false)
 redis.call('HSET', KEYS[1], 'commit', ARGV[4], 'lsn', ARGV[5])
 local x = ARGV[1] .. ':x:' .. p[2]
@@ -120,6 +120,22 @@ return 'advanced'
 const LOAD_LUA = `${LEARN_LUA}
 if redis.call('EXISTS', KEYS[1]) == 0 then return redis.error_reply('GONE the generation was collected') end
 return learn(ARGV[1], ARGV[2], ARGV[3], true)
+`;
+
+/** KEYS: the pointer, the generation's geometry. ARGV: the pointer's fields and values. */
+const POINT_LUA = `
+if redis.call('EXISTS', KEYS[2]) == 0 then return redis.error_reply('GONE the generation was collected') end
+return redis.call('HSET', KEYS[1], unpack(ARGV))
+`;
+
+/**
+ * KEYS: the pointer, a generation's geometry. ARGV: the generation. Gives 0 where the pointer names it: whoever collects may have lost its session,
+ * and the advisory lock with it, while another writer switched to a generation of its own.
+ */
+const DOOM_LUA = `
+if redis.call('HGET', KEYS[1], 'generation') == ARGV[1] then return 0 end
+redis.call('UNLINK', KEYS[2])
+return 1
 `;
 
 export class RedisSnapshotStore implements SnapshotStore {
@@ -162,7 +178,9 @@ export class RedisSnapshotStore implements SnapshotStore {
   }
 
   async point({ timeline, generation, commit, lsn }: Pointer): Promise<void> {
-    await this.#redis.client.hset(keys.snapshot(this.#tag), { timeline, generation, commit, lsn });
+    const names = [keys.snapshot(this.#tag), geometryKey(this.#tag, generation)];
+    const fields = ['timeline', timeline, 'generation', generation, 'commit', commit, 'lsn', lsn];
+    await this.#redis.script(POINT_LUA, names, fields);
   }
 
   async collect(current: string): Promise<void> {
@@ -170,7 +188,8 @@ export class RedisSnapshotStore implements SnapshotStore {
       if (generation === current) continue;
       const { buckets } = await this.#reader.geometry(generation);
       // Its geometry goes first: a builder that was only paused finds its generation gone and stops.
-      await this.#redis.client.unlink(geometryKey(this.#tag, generation));
+      const names = [keys.snapshot(this.#tag), geometryKey(this.#tag, generation)];
+      if ((await this.#redis.script(DOOM_LUA, names, [generation])) === 0) continue;
       const doomed = [tombstonesKey(this.#tag, generation), staleKey(this.#tag, generation)];
       for (let bucket = 0; bucket < buckets; bucket++) doomed.push(bucketKey(this.#tag, generation, bucket));
       while (doomed.length > 0) await this.#redis.client.unlink(...doomed.splice(0, 500));

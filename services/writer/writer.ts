@@ -13,7 +13,7 @@ import type { Logger } from '../../shared/log.ts';
 import { closeWorker, createWorker } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
 import type { PoolSettings } from '../../shared/settings.ts';
-import { type AgreementDoors, agree, compareHistories } from './agreement.ts';
+import { type AgreementDoors, agree, compareHistories, type Occasion } from './agreement.ts';
 import { type Applied, apply } from './apply.ts';
 import { MAX_AGE_MS } from './decide.ts';
 import { openMirror } from './mirror-doors.ts';
@@ -101,8 +101,8 @@ export class MirrorWriter {
     if (state === 'lost' || state === 'owed') await this.#agree();
     else if (this.#resyncWanted !== null) {
       const reason = this.#resyncWanted;
+      await this.#agree({ reason, timeline: slot.timeline });
       this.#resyncWanted = null;
-      await this.#agree({ reason, commit: slot.commit });
     }
     await this.#announce();
   }
@@ -122,7 +122,7 @@ export class MirrorWriter {
     });
   }
 
-  readonly #agree = async (occasion?: { reason: string; commit: string }): Promise<void> => {
+  readonly #agree = async (occasion?: Occasion): Promise<void> => {
     const { tag, redis, log, signal } = this.#options;
     const doors: AgreementDoors = {
       ledger: this.#ledger,
@@ -187,7 +187,7 @@ export class MirrorWriter {
           resyncIntervalMs !== null &&
           message.floor - kept.resyncedAt > resyncIntervalMs
         ) {
-          await this.#agree({ reason: 'anti-entropy', commit: kept.commit });
+          await this.#agree({ reason: 'anti-entropy', timeline: message.timeline });
         }
         return kept;
       }

@@ -1,0 +1,68 @@
+/** As much of a Redis client as services/poller/seen.ts uses. */
+import type { Redis } from '../../shared/redis.ts';
+import type { MemoryRedis } from './memory-redis.ts';
+import type { Process } from './scheduler.ts';
+
+export class MarksRedis {
+  readonly client = {
+    hget: (key: string, field: string) =>
+      this.#step(`hget ${field}`, () => this.#redis.held.hashes.get(key)?.get(field) ?? null),
+    hset: (key: string, field: string, value: string) =>
+      this.#step(`hset ${field}`, () => this.#hash(key).set(field, value)),
+    hdel: (key: string, field: string) =>
+      this.#step(`hdel ${field}`, () => this.#redis.held.hashes.get(key)?.delete(field)),
+    /** No step where there is nothing: see MemorySnapshotReader.buckets. */
+    getBuffer: (key: string) => {
+      const value = () => this.#redis.held.strings.get(key) ?? null;
+      return value() === null ? Promise.resolve(null) : this.#step('get marks', value);
+    },
+    unlink: (...names: string[]) =>
+      this.#step('unlink marks', () => {
+        for (const name of names) {
+          this.#redis.held.hashes.delete(name);
+          this.#redis.held.strings.delete(name);
+        }
+      }),
+    /** For the outbox, which asks how full the memory is: it has no limit. */
+    info: () => Promise.resolve(''),
+  };
+  readonly #redis: MemoryRedis;
+  readonly #process: Process;
+
+  constructor(redis: MemoryRedis, owner: Process) {
+    this.#redis = redis;
+    this.#process = owner;
+  }
+
+  asRedis(): Redis {
+    return this as unknown as Redis;
+  }
+
+  /** The one script that marks: NOTE_LUA. KEYS: the progress, then groups. ARGV: seconds, shard, progress or '', then marks. */
+  script(
+    _lua: string,
+    names: readonly string[],
+    [, shard, text, ...marks]: readonly (string | number | Buffer)[],
+  ): Promise<unknown> {
+    return this.#step('note marks', () => {
+      const [progress = '', ...groups] = names;
+      groups.forEach((key, i) => {
+        const old = this.#redis.held.strings.get(key) ?? Buffer.alloc(0);
+        this.#redis.held.strings.set(key, Buffer.concat([old, marks[i] as Buffer]));
+      });
+      if (text !== '') this.#hash(progress).set(String(shard), String(text));
+      return 1;
+    });
+  }
+
+  #hash(key: string): Map<string, string> {
+    const { hashes } = this.#redis.held;
+    const hash = hashes.get(key) ?? new Map<string, string>();
+    hashes.set(key, hash);
+    return hash;
+  }
+
+  #step<T>(what: string, effect: () => T): Promise<T> {
+    return this.#redis.scheduler.step(this.#process, what, effect);
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * What the model holds against DESIGN's invariants while a run is under way. It knows the pool's truth and everything that was ever shown; it decides
+ * nothing that the services decide.
+ */
+import { SHARDS } from '../../services/poller/shard.ts';
+import { STALE_AGAIN_MS } from '../../services/writer/decide.ts';
+import type { Commit } from '../../services/writer/ledger.ts';
+import type { Entry } from '../../shared/snapshot.ts';
+import { type CognitoUser, isStandIn, type Row, rowOf, subOf } from '../../shared/user.ts';
+import { stateOf } from './hostile-pool.ts';
+import { type Database, type LogLine, sameRow, subIn } from './memory-postgres.ts';
+import type { World } from './world.ts';
+
+interface Shown {
+  readonly row: Row;
+  readonly state: string;
+  readonly observedAt: number;
+}
+
+/** What the id of a sharded scan begins with. */
+export const SHARDED = 'sharded';
+
+export class Observer {
+  readonly #world: World;
+  /** Every observation ever made, by sub. */
+  readonly #shown = new Map<string, Shown[]>();
+  /** The observations of each scan. */
+  readonly #byScan = new Map<string, Shown[]>();
+  /** Shards of which a chain has ended by an absent token. */
+  readonly #walked = new Map<string, Set<string>>();
+
+  constructor(world: World) {
+    this.#world = world;
+    world.postgres.onCommit = (before, commit, lines) => this.#committed(before, commit, lines);
+  }
+
+  #check(holds: boolean, rule: string): void {
+    this.#world.scheduler.check(holds, rule);
+  }
+
+  observed(users: readonly CognitoUser[], observedAt: number, scan: string | null): void {
+    for (const user of users) {
+      const row = rowOf(user);
+      const shown = { row, state: stateOf(row), observedAt };
+      append(this.#shown, subOf(row), shown);
+      if (scan !== null) append(this.#byScan, scan, shown);
+    }
+  }
+
+  walked(scan: string, shard: string): void {
+    const shards = this.#walked.get(scan) ?? new Set();
+    this.#walked.set(scan, shards.add(shard));
+  }
+
+  /** Only a complete scan may report users as missing, and only those whom nobody has seen since it began. */
+  suspected(scan: string, sub: string, entry: Entry, floor: number): void {
+    this.#check(this.#isComplete(scan), `an incomplete scan suspects ${sub}`);
+    this.#check(entry.observedAt < floor, `${sub} is suspected though known from after the floor`);
+  }
+
+  /** AdminGetUser makes a billable user: it comes last, and only for a complete scan. */
+  asked(scan: string | null, username: string): void {
+    this.#check(scan !== null && this.#isComplete(scan), `AdminGetUser ${username} for no complete scan`);
+  }
+
+  #isComplete(scan: string): boolean {
+    return (this.#walked.get(scan)?.size ?? 0) === (scan.startsWith(SHARDED) ? SHARDS.length : 1);
+  }
+
+  /** Done is not applied: everything that the scan has seen is in the mirror, or something later is, or it is known why not. */
+  keptAlive(scan: string, timeline: string): void {
+    const { database } = this.#world.postgres;
+    this.#check(this.#isComplete(scan), 'as_of moved for an incomplete scan');
+    for (const { row, state, observedAt } of this.#byScan.get(scan) ?? []) {
+      const sub = subOf(row);
+      const { written, dead } = database.memory;
+      const last = written.get(sub);
+      const mirrored = database.mirror.get(row.username);
+      const applied = mirrored !== undefined && stateOf(mirrored) === state;
+      const later = last !== undefined && last.timeline === timeline && last.observedAt >= observedAt;
+      const gone = dead.has(sub) || database.tombstones.has(sub);
+      // Rules 4 and 5; a row that names nobody was made by hand.
+      const stale = mirrored !== undefined && subIn(mirrored) === sub && notBefore(mirrored.updatedAt, row.updatedAt);
+      const ghost = mirrored !== undefined && subIn(mirrored) !== sub && notBefore(mirrored.createdAt, row.createdAt);
+      const refused = database.rejects.has(sub);
+      const held = mirrored !== undefined && database.held.has(subIn(mirrored) ?? '');
+      this.#check(
+        applied || later || gone || stale || ghost || refused || held || this.#world.editedByHand(),
+        `as_of moved though what ${scan} saw of ${sub} is not applied`,
+      );
+    }
+  }
+
+  #committed(before: Database, commit: Commit, lines: readonly LogLine[]): void {
+    const { pool } = this.#world;
+    const puts = new Map(commit.plan.learned.flatMap((one) => (one.op === 'put' ? [[one.sub, one.entry]] : [])));
+    const newest = before.log.at(-1);
+    for (const line of lines) {
+      this.#check(newest === undefined || line.lsn > newest.lsn, `LSN ${line.lsn} was given before`);
+      if (line.op === 'delete') this.#deleted(before, commit, line);
+      else this.#written(before, line, puts.get(line.sub));
+    }
+    for (const { sub } of commit.plan.tombstones) {
+      this.#check(isStandIn(sub) || !pool.exists(sub), `a tombstone for ${sub}, who exists`);
+      before.memory.dead.add(sub);
+    }
+  }
+
+  #deleted(before: Database, { plan }: Commit, { username, sub }: LogLine): void {
+    const { pool } = this.#world;
+    const deleted = plan.deletes.find((one) => one.username === username);
+    const rowSub = deleted?.rowSub ?? '';
+    this.#check(
+      !pool.exists(rowSub) || pool.byUsername(username)?.sub !== rowSub,
+      `${username} (${rowSub}) is deleted and exists`,
+    );
+    if (deleted === undefined || deleted.tombstoneAt === null) return;
+    this.#check(!pool.exists(sub), `a tombstone for ${sub}, who exists`);
+    before.memory.dead.add(sub);
+    before.memory.written.delete(sub);
+  }
+
+  #written(before: Database, line: LogLine, put: Entry | undefined): void {
+    const { sub, old, new: row } = line;
+    const { dead, written } = before.memory;
+    if (row === null || put === undefined) {
+      this.#check(false, `${line.op} of ${sub} that the snapshot is not told`);
+      return;
+    }
+    this.#check(!dead.has(sub), `${sub} comes back from the dead`);
+    this.#check(this.#world.pool.everHad(sub, stateOf(row)), `a state of ${sub} that the pool never had`);
+    this.#check(old === null || !sameRow(old, row), `an update of ${sub} that changes nothing`);
+    const last = written.get(sub);
+    this.#check(
+      last === undefined || last.timeline !== line.timeline || last.observedAt < put.observedAt,
+      `an observation of ${sub} overwrites a newer one`,
+    );
+    if (old !== null && subIn(old) === sub && !notBefore(row.updatedAt, old.updatedAt)) {
+      const again = (this.#shown.get(sub) ?? []).some(
+        ({ state, observedAt }) => state === stateOf(row) && put.observedAt - observedAt >= STALE_AGAIN_MS,
+      );
+      this.#check(again, `a stale read of ${sub} is applied at once`);
+    }
+    written.set(sub, { timeline: line.timeline, observedAt: put.observedAt });
+  }
+}
+
+const notBefore = (a: number | null, b: number | null): boolean => a === null || b === null || a >= b;
+
+function append<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
+}

@@ -1,0 +1,57 @@
+/** The pool through one poller's requests: each stamped before it goes out (services/poller/pages.ts), without its budget and its patience. */
+
+import { type ObservedPage, type PoolReader, TokenRefused } from '../../services/poller/pages.ts';
+import type { CognitoUser } from '../../shared/user.ts';
+import type { Observer } from './observer.ts';
+import type { Process } from './scheduler.ts';
+import type { World } from './world.ts';
+
+export class PoolView {
+  readonly #world: World;
+  readonly #process: Process;
+  readonly #observer: Observer;
+  readonly #scan: string | null;
+
+  constructor(world: World, owner: Process, observer: Observer, scan: string | null) {
+    this.#world = world;
+    this.#process = owner;
+    this.#observer = observer;
+    this.#scan = scan;
+  }
+
+  asReader(): PoolReader {
+    return this as unknown as PoolReader;
+  }
+
+  #clock(): Promise<number> {
+    const { scheduler, redis } = this.#world;
+    return scheduler.step(this.#process, 'clock', () => redis.observationTime());
+  }
+
+  async page(filter: string | null, token: string | null): Promise<ObservedPage> {
+    const { scheduler, pool } = this.#world;
+    const observedAt = await this.#clock();
+    const page = await scheduler.step(this.#process, `ListUsers ${filter ?? ''} ${token ?? ''}`, () => {
+      try {
+        return pool.list(filter, token, scheduler.now, scheduler.random);
+      } catch (error) {
+        if (error instanceof RangeError) return null;
+        throw error;
+      }
+    });
+    if (page === null) throw new TokenRefused('the page token was refused');
+    this.#observer.observed(page.users, observedAt, this.#scan);
+    return { ...page, observedAt };
+  }
+
+  /** AdminGetUser. */
+  async user(username: string): Promise<{ user: CognitoUser | null; observedAt: number }> {
+    const { scheduler, pool } = this.#world;
+    this.#observer.asked(this.#scan, username);
+    const observedAt = await this.#clock();
+    const user = await scheduler.step(this.#process, `AdminGetUser ${username}`, () =>
+      pool.adminGetUser(username, scheduler.random),
+    );
+    return { user, observedAt };
+  }
+}
