@@ -63,6 +63,13 @@ export class CannotFollow extends Error {
   }
 }
 
+export const noSlot = (pool: string): CannotFollow =>
+  new CannotFollow(
+    'no-slot',
+    `pool ${pool} has no feed in this database: its writer has not started yet, or writes elsewhere`,
+    null,
+  );
+
 export interface ReadOptions {
   /** Whether the rows of `read` changes are wanted too; they come as null otherwise. */
   readonly rowsOfReads: boolean;
@@ -183,11 +190,7 @@ export class ChangeLogReader {
 
   #slot<T extends FeedRow>(row: T | undefined): T {
     if (row !== undefined) return row;
-    throw new CannotFollow(
-      'no-slot',
-      `pool ${this.#pool} has no feed in this database: its writer has not started yet, or writes elsewhere`,
-      null,
-    );
+    throw noSlot(this.#pool);
   }
 
   #checkPosition(after: Position, feedEnd: Lsn, retention: Lsn): void {

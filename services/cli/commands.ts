@@ -1,4 +1,5 @@
 /** Every command there is, in the order `--help` lists them. */
+import { type Lsn, parseLsn } from '../../shared/lsn.ts';
 import { BadUsage, type CommandSpec } from './command.ts';
 
 const SOURCE = { pool: true, redis: true } as const;
@@ -9,6 +10,14 @@ function wholeNumber(least: number, most: number): (text: string) => number {
     if (value >= least && value <= most) return value;
     throw new BadUsage(`it must be a whole number from ${least} to ${most}`);
   };
+}
+
+function lsn(text: string): Lsn {
+  try {
+    return parseLsn(text);
+  } catch {
+    throw new BadUsage('it must be an LSN: a whole number from 0');
+  }
 }
 
 /** An option that may be given again and again. */
@@ -55,6 +64,41 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'Apply queued changes to the mirror',
     needs: { ...SOURCE, database: true },
     load: async () => (await import('./commands/writer.ts')).writer,
+  },
+  {
+    name: 'publisher',
+    description: 'Deliver changes to EventBridge and webhooks',
+    needs: { pool: true, database: true, changeLog: true, target: true },
+    load: async () => (await import('./commands/publisher.ts')).publisher,
+  },
+  {
+    name: 'tail',
+    description: 'The change log as JSON lines',
+    options: [
+      {
+        flags: '--after <lsn>',
+        description:
+          'what follows this LSN (default: all that CHANGE_RETENTION keeps; with --follow: what comes from now on). Exit 1 where changes after it have left the log, or the feed ends before it',
+        parse: lsn,
+      },
+      { flags: '--follow', description: 'go on with what comes, until a signal' },
+    ],
+    needs: { pool: true, database: true, changeLog: true },
+    load: async () => (await import('./commands/tail.ts')).tail,
+  },
+  {
+    name: 'webhooks list',
+    description: 'The dead letters: deliveries that were given up, of webhooks and EventBridge',
+    options: [{ flags: '--json', description: 'as JSON lines' }],
+    needs: { database: true },
+    load: async () => (await import('./commands/webhooks.ts')).webhooksList,
+  },
+  {
+    name: 'webhooks redeliver',
+    description: 'Have dead letters delivered again, by the publisher that runs or the next one to run',
+    args: '<id...>',
+    needs: { database: true },
+    load: async () => (await import('./commands/webhooks.ts')).webhooksRedeliver,
   },
   {
     name: 'refresh',

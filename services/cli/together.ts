@@ -7,8 +7,13 @@ import type { Settings } from '../../shared/settings.ts';
 import { type PollerOptions, runPoller } from '../poller/main.ts';
 import { runWriter } from '../writer/main.ts';
 
+export interface TogetherOptions extends PollerOptions {
+  /** Whether changes are delivered too, where a target is set. */
+  readonly delivers?: boolean;
+}
+
 /**
- * Runs poller and writer until the signal, or until one of them fails; the other is then stopped first.
+ * Runs poller and writer, and the publisher where asked, until the signal, or until one of them fails; the others are then stopped first.
  * @throws the first failure
  */
 export async function runTogether(
@@ -16,14 +21,18 @@ export async function runTogether(
   log: Logger,
   signal: AbortSignal,
   readiness?: Readiness,
-  options?: PollerOptions,
+  options: TogetherOptions = {},
 ): Promise<void> {
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
+  // The SDK's client for EventBridge is loaded only by who delivers.
+  const publisher = options.delivers === true ? await import('../publisher/main.ts') : null;
   const services = [
     runWriter(settings, log.child({ service: 'writer' }), stop, readiness),
     runPoller(settings, log.child({ service: 'poller' }), stop, readiness, options),
   ];
+  if (publisher?.hasTargets(settings))
+    services.push(publisher.runPublisher(settings, log.child({ service: 'publisher' }), stop, readiness));
   for (const service of services) service.catch(() => failed.abort());
   const outcomes = await Promise.allSettled(services);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;

@@ -2,8 +2,8 @@ import type { CommandContext } from '../command.ts';
 import { serve } from '../serve.ts';
 import { runTogether } from '../together.ts';
 
-/** Poller and writer in one process. */
+/** Poller, writer and, where a target is set, publisher in one process. */
 export function run(context: CommandContext): Promise<number> {
   const { settings, log, signal } = context;
-  return serve(context, 'run', (readiness) => runTogether(settings, log, signal, readiness));
+  return serve(context, 'run', (readiness) => runTogether(settings, log, signal, readiness, { delivers: true }));
 }

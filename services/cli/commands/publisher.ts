@@ -1,0 +1,9 @@
+import { runPublisher } from '../../publisher/main.ts';
+import type { CommandContext } from '../command.ts';
+import { serve } from '../serve.ts';
+
+/** The publisher alone, until it is told to stop. */
+export function publisher(context: CommandContext): Promise<number> {
+  const { settings, log, signal } = context;
+  return serve(context, 'publisher', (readiness) => runPublisher(settings, log, signal, readiness));
+}
