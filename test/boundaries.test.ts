@@ -9,7 +9,11 @@ import { brokenBoundaries, hasEmptyName, importsOf, impurities } from './boundar
  * here; one that moves is moved here too.
  */
 const PURE_FILES = [
+  'services/poller/cloudtrail-event.ts',
   'services/poller/diff.ts',
+  'services/poller/hint-body.ts',
+  'services/poller/hint.ts',
+  'services/poller/look-verdict.ts',
   'services/writer/copy.ts',
   'services/writer/decide.ts',
   'services/writer/learned.ts',

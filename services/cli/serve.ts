@@ -2,7 +2,7 @@
  * What the long-running commands share: the HTTP server beside the work, and the work named for the shutdown's deadline.
  */
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { startHttp } from '../../shared/http.ts';
+import { type HttpRoute, startHttp } from '../../shared/http.ts';
 import { Readiness } from '../../shared/readiness.ts';
 import type { CommandContext } from './command.ts';
 
@@ -14,6 +14,7 @@ export async function serve(
   { settings, log, shutdown }: CommandContext,
   name: string,
   work: (readiness: Readiness) => Promise<void>,
+  routes: readonly HttpRoute[] = [],
 ): Promise<number> {
   for (const warning of settings.warnings) log.warn(warning);
   const readiness = new Readiness();
@@ -23,7 +24,13 @@ export async function serve(
     settings.httpPort === null
       ? null
       : await startHttp(
-          { host: settings.httpHost, port: settings.httpPort, metrics: registry, notReady: () => readiness.reasons() },
+          {
+            host: settings.httpHost,
+            port: settings.httpPort,
+            metrics: registry,
+            notReady: () => readiness.reasons(),
+            routes,
+          },
           log,
         );
   const done = shutdown.underWay(name);

@@ -12,7 +12,10 @@ import type { Readiness } from '../../shared/readiness.ts';
 import { createRedisClient, Redis } from '../../shared/redis.ts';
 import { watchConnection } from '../../shared/redis-watch.ts';
 import type { PoolSettings, Settings } from '../../shared/settings.ts';
+import { connectEventQueue } from '../../shared/sqs.ts';
 import { Budget } from './budget.ts';
+import { consumeEvents } from './event-consumer.ts';
+import { Inbox } from './inbox.ts';
 import { MirrorPoller } from './mirror-poller.ts';
 
 const LOOK_EVERY_MS = 500;
@@ -20,6 +23,7 @@ const LOOK_EVERY_MS = 500;
 const PATIENCE_MS = 30 * 60_000;
 
 interface Running {
+  readonly pool: string;
   readonly poller: MirrorPoller;
   readonly stop: AbortController;
   readonly done: Promise<void>;
@@ -32,6 +36,8 @@ export interface PollerOptions {
   readonly conducts?: boolean;
   /** Whether it walks hot lanes and takes events from SQS; default true. */
   readonly listens?: boolean;
+  /** Where hints over HTTP arrive; it is opened here. */
+  readonly inbox?: Inbox;
 }
 
 /** Runs until the signal. */
@@ -40,12 +46,19 @@ export async function runPoller(
   log: Logger,
   signal: AbortSignal,
   readiness?: Readiness,
-  { patienceMs = PATIENCE_MS, conducts = true, listens = true }: PollerOptions = {},
+  { patienceMs = PATIENCE_MS, conducts = true, listens = true, inbox = new Inbox() }: PollerOptions = {},
 ): Promise<void> {
   const redis = new Redis(createRedisClient({ url: settings.redisUrl, ca: settings.redisCa }));
   watchConnection(redis, signal, log, readiness);
   const doors = new Map(settings.pools.map((pool) => [pool.poolId, openPool(pool, redis, settings.requestsPerSecond)]));
   const running = new Map<MirrorTag, Running>();
+  inbox.open(new Set(settings.pools.map(({ poolId }) => poolId)), () =>
+    [...running.values()].flatMap(({ pool, poller }) => {
+      const hints = poller.hints();
+      return hints === null ? [] : [{ pool, hints }];
+    }),
+  );
+  const consuming = listens ? consume(settings, inbox, log, signal) : Promise.resolve();
   let last: string | null = null;
   for (const pool of settings.pools)
     readiness?.fails(`poller of ${pool.poolId}`, 'no writer has announced its mirror yet');
@@ -72,6 +85,8 @@ export async function runPoller(
     }
     await sleep(LOOK_EVERY_MS, signal);
   }
+  await consuming;
+  inbox.close();
   for (const { stop } of running.values()) stop.abort();
   await Promise.all([...running.values()].map(({ done }) => done));
   for (const { userPool } of doors.values()) userPool.close();
@@ -96,7 +111,7 @@ export async function runPoller(
       });
       const stop = new AbortController();
       const done = poller.run(stop.signal).finally(() => running.delete(tag));
-      one = { poller, stop, done };
+      one = { pool: poolId, poller, stop, done };
       running.set(tag, one);
       child.info('serving a mirror');
     }
@@ -118,4 +133,17 @@ function openPool(pool: PoolSettings, redis: Redis, requestsPerSecond: number): 
     userPool: connectUserPool({ poolId, region, endpoint: endpoints.cognito }),
     budget: new Budget(redis, region ?? 'default', requestsPerSecond),
   };
+}
+
+/** Several pools may share a queue: it is read once. */
+async function consume(settings: Settings, inbox: Inbox, log: Logger, signal: AbortSignal): Promise<void> {
+  const queues = new Map(settings.pools.map((pool) => [pool.sqsQueueUrl, pool]));
+  await Promise.all(
+    [...queues].map(async ([url, { region, endpoints }]) => {
+      if (url === null) return;
+      const queue = connectEventQueue({ url, region, endpoint: endpoints.sqs });
+      await consumeEvents(queue, inbox, log, signal);
+      queue.close();
+    }),
+  );
 }

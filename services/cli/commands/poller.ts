@@ -1,9 +1,13 @@
+import { Inbox } from '../../poller/inbox.ts';
 import { runPoller } from '../../poller/main.ts';
+import { refreshRoutes } from '../../poller/refresh-route.ts';
 import type { CommandContext } from '../command.ts';
 import { serve } from '../serve.ts';
 
 /** The poller alone, until it is told to stop. */
 export function poller(context: CommandContext): Promise<number> {
   const { settings, log, signal } = context;
-  return serve(context, 'poller', (readiness) => runPoller(settings, log, signal, readiness));
+  const inbox = new Inbox();
+  const routes = refreshRoutes(settings.refreshToken, inbox);
+  return serve(context, 'poller', (readiness) => runPoller(settings, log, signal, readiness, { inbox }), routes);
 }
