@@ -111,6 +111,8 @@ export const POSTGRES: readonly ErrorKind[] = [
     action: 'retry',
     what: 'a table, column, function or schema is missing',
     advice: 'run `cognito-feed migrate` with the same DATABASE_URL and TARGET_TABLE',
+    // The writer's own look at the catalog (services/writer/postgres-ledger.ts).
+    names: ['MirrorMissing'],
     sqlstates: ['42P01', '42703', '42704', '42883', '3F'],
   },
   {

@@ -98,14 +98,22 @@ async function releasePiece(
   let left = piece;
   for (let tries = 1; left.length > 0; tries++) {
     const result = await proved(left, queue, signal);
+    const subs = left.map(({ sub }) => sub);
     const { rows } = await postgres.query<Held>(
       'select sub, username from cognito_feed.held_deletes where pool = $1 and sub = any($2)',
-      [pool, left.map(({ sub }) => sub)],
+      [pool, subs],
     );
+    // A running scan may have settled some of them itself: the tombstones say who is gone.
+    const dead = await postgres.query<{ count: number }>(
+      `select count(*)::int as count from cognito_feed.tombstones t where pool = $1 and sub = any($2)
+         and not exists (select from cognito_feed.held_deletes h where h.pool = t.pool and h.sub = t.sub)`,
+      [pool, subs],
+    );
+    const deleted = dead.rows[0]?.count ?? 0;
     const unprovable = Object.values(result.held).reduce((sum, count) => sum + count, 0);
-    tally.deleted += result.deleted;
+    tally.deleted += deleted;
+    tally.existing += left.length - rows.length - deleted;
     // What was found but not applied (a scan began in between) is still held, and will be found again.
-    tally.existing += Math.max(0, left.length - rows.length - result.deleted);
     if (rows.length <= unprovable || tries >= TRIES_MOST) {
       tally.held += rows.length;
       for (const [reason, count] of Object.entries(result.held))
