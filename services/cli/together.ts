@@ -25,15 +25,18 @@ export async function runTogether(
 ): Promise<void> {
   const failed = new AbortController();
   const stop = AbortSignal.any([signal, failed.signal]);
+  const services: Promise<void>[] = [];
+  const begin = (service: Promise<void>) => {
+    service.catch(() => failed.abort());
+    services.push(service);
+  };
+  // First those that say at once that they are not ready.
+  begin(runWriter(settings, log.child({ service: 'writer' }), stop, readiness));
+  begin(runPoller(settings, log.child({ service: 'poller' }), stop, readiness, options));
   // The SDK's client for EventBridge is loaded only by who delivers.
   const publisher = options.delivers === true ? await import('../publisher/main.ts') : null;
-  const services = [
-    runWriter(settings, log.child({ service: 'writer' }), stop, readiness),
-    runPoller(settings, log.child({ service: 'poller' }), stop, readiness, options),
-  ];
   if (publisher?.hasTargets(settings))
-    services.push(publisher.runPublisher(settings, log.child({ service: 'publisher' }), stop, readiness));
-  for (const service of services) service.catch(() => failed.abort());
+    begin(publisher.runPublisher(settings, log.child({ service: 'publisher' }), stop, readiness));
   const outcomes = await Promise.allSettled(services);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }
