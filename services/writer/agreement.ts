@@ -4,7 +4,7 @@
 
 import { fingerprintOf } from '../../shared/fingerprint.ts';
 import { LSN_ZERO, laterLsn } from '../../shared/lsn.ts';
-import type { Pointer } from '../../shared/snapshot.ts';
+import type { View } from '../../shared/snapshot.ts';
 import type { Row } from '../../shared/user.ts';
 import { standInSub } from '../../shared/user.ts';
 import { decodeLearned, type Learned } from './learned.ts';
@@ -20,12 +20,16 @@ export type Agreement =
   /** One of the two has gone back in time or elsewhere. */
   | { readonly state: 'lost'; readonly reason: string };
 
-/** Pure. */
-export function compareHistories(slot: Slot, pointer: Pointer | null): Agreement {
+/**
+ * Pure.
+ * @param view read after the slot: a floor later than its clock was given by a clock that has been lost, and no scan could begin before it
+ */
+export function compareHistories(slot: Slot, { pointer, now }: Pick<View, 'pointer' | 'now'>): Agreement {
   if (slot.resyncReason !== null && !slot.mirrorReplaced) return { state: 'owed' };
   if (slot.mirrorReplaced) return { state: 'lost', reason: 'mirror replaced' };
   if (pointer === null) return { state: 'lost', reason: 'no snapshot' };
   if (pointer.timeline !== slot.timeline) return { state: 'lost', reason: 'another timeline' };
+  if (slot.floor > now) return { state: 'lost', reason: 'the floor lies in the future' };
   if (pointer.commit === slot.commit) return { state: 'agreed' };
   if (pointer.commit === slot.previousCommit && slot.lastBatch !== null) return { state: 'behind' };
   return { state: 'lost', reason: 'another history' };
@@ -68,12 +72,11 @@ export async function agree(doors: AgreementDoors, occasion?: Occasion): Promise
 
 async function look({ ledger, snapshot }: AgreementDoors, wanted: Occasion | undefined): Promise<Agreement> {
   const slot = await ledger.slot();
-  const { pointer } = await snapshot.read([]);
-  return judged(slot, pointer, wanted);
+  return judged(slot, await snapshot.read([]), wanted);
 }
 
-function judged(slot: Slot, pointer: Pointer | null, wanted: Occasion | undefined): Agreement {
-  const agreement = compareHistories(slot, pointer);
+function judged(slot: Slot, view: View, wanted: Occasion | undefined): Agreement {
+  const agreement = compareHistories(slot, view);
   const asked = agreement.state === 'agreed' && wanted !== undefined && wanted.timeline === slot.timeline;
   return asked ? { state: 'lost', reason: wanted.reason } : agreement;
 }
@@ -83,15 +86,15 @@ async function settle(doors: AgreementDoors, wanted: Occasion | undefined): Prom
   const { ledger, snapshot } = doors;
   const reason = await ledger.transaction(async (tx) => {
     const slot = await tx.lock();
-    const { pointer } = await snapshot.read([]);
-    const agreement = judged(slot, pointer, wanted);
+    const view = await snapshot.read([]);
+    const agreement = judged(slot, view, wanted);
     if (agreement.state === 'behind' && slot.previousCommit !== null && slot.lastBatch !== null) {
       await snapshot.advance(slot.timeline, slot.previousCommit, slot.commit, slot.lsn, decodeLearned(slot.lastBatch));
     }
     if (agreement.state !== 'lost') return null;
     // Its own start, by a clock that may have been lost with the rest: the new timeline's floor may lie below the old one's.
     const floor = await doors.clock();
-    const lsn = laterLsn(slot.lsn, pointer?.lsn ?? LSN_ZERO);
+    const lsn = laterLsn(slot.lsn, view.pointer?.lsn ?? LSN_ZERO);
     await tx.newTimeline(doors.newId(), doors.newId(), lsn, floor, agreement.reason);
     return agreement.reason;
   });

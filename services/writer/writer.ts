@@ -7,12 +7,12 @@ import type pg from 'pg';
 import { announce } from '../../shared/announcement.ts';
 import { type Message, parseMessage, UnreadableMessage } from '../../shared/change.ts';
 import { backOffMs, observationTime, sleep } from '../../shared/clock.ts';
-import { classify, oneLine } from '../../shared/errors.ts';
 import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
 import { closeWorker, createWorker } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
 import type { PoolSettings } from '../../shared/settings.ts';
+import { Trouble } from '../../shared/trouble.ts';
 import { type AgreementDoors, agree, compareHistories, type Occasion } from './agreement.ts';
 import { type Applied, apply } from './apply.ts';
 import { MAX_AGE_MS } from './decide.ts';
@@ -47,11 +47,12 @@ export class MirrorWriter {
   readonly #ledger: PostgresLedger;
   readonly #snapshot: RedisSnapshotStore;
   /** What stands in the way now; null: nothing. */
-  #trouble: string | null = 'it has not agreed with the snapshot yet';
+  readonly #trouble: Trouble;
   #resyncWanted: string | null = null;
 
   constructor(options: WriterOptions) {
     this.#options = options;
+    this.#trouble = new Trouble(options.log, 'it has not agreed with the snapshot yet');
     const { ledger, snapshot } = openMirror(options);
     this.#ledger = ledger;
     this.#snapshot = snapshot;
@@ -59,7 +60,7 @@ export class MirrorWriter {
 
   /** Why it can't work now; null: it can. */
   trouble(): string | null {
-    return this.#trouble;
+    return this.#trouble.line;
   }
 
   /** Until the signal; then the batch under way is finished. */
@@ -79,9 +80,9 @@ export class MirrorWriter {
     while (!signal.aborted) {
       try {
         await this.#lookAround();
-        this.#trouble = null;
+        this.#trouble.over();
       } catch (error) {
-        this.#troubled(error, 'watch slot and snapshot');
+        this.#trouble.met(error, 'watch slot and snapshot');
       }
       await sleep(LOOK_EVERY_MS, signal);
     }
@@ -95,10 +96,9 @@ export class MirrorWriter {
 
   async #lookAround(): Promise<void> {
     const slot = await this.#ledger.slot();
-    const { pointer } = await this.#snapshot.read([]);
-    // One behind is what every commit leaves for an instant: the batch under way ends it, or the next one does.
-    const { state } = compareHistories(slot, pointer);
-    if (state === 'lost' || state === 'owed') await this.#agree();
+    // One behind is what every commit leaves for an instant; mending that too does no harm, and where no batch comes any more nobody else would.
+    const { state } = compareHistories(slot, await this.#snapshot.read([]));
+    if (state !== 'agreed') await this.#agree();
     else if (this.#resyncWanted !== null) {
       const reason = this.#resyncWanted;
       await this.#agree({ reason, timeline: slot.timeline });
@@ -171,6 +171,8 @@ export class MirrorWriter {
         return applied satisfies Applied;
       }
       case 'begin':
+        // Users whom the last commit brought and the snapshot doesn't know could not be missed by this scan.
+        await this.#agree();
         return await begin(this.#ledger, message);
       case 'hold': {
         const result = await hold(this.#ledger, message);
@@ -228,20 +230,13 @@ export class MirrorWriter {
       if (signal.aborted && attempt > 0) throw new Stopping('the service is stopping');
       try {
         const result = await work();
-        this.#trouble = null;
+        this.#trouble.over();
         return result;
       } catch (error) {
         if (error instanceof Stopping) throw error;
-        this.#troubled(error, what);
+        this.#trouble.met(error, what);
         await sleep(backOffMs(attempt, RETRY_FIRST_MS, RETRY_MOST_MS), signal);
       }
     }
-  }
-
-  #troubled(error: unknown, what: string): void {
-    const line = `could not ${what}: ${oneLine(error)}`;
-    const { log } = this.#options;
-    if (line !== this.#trouble) log[classify(error).action === 'retry' ? 'warn' : 'error']({ err: error }, line);
-    this.#trouble = line;
   }
 }

@@ -28,7 +28,8 @@ export function agreed({ postgres, redis }: World): boolean {
   // A pointer without its generation is none.
   const known = pointer !== null && generations.has(pointer.generation) ? pointer : null;
   const mirrorReplaced = mirrorId !== postgres.database.mirrorId;
-  return compareHistories({ ...slot, mirrorReplaced }, known).state === 'agreed';
+  const now = Math.max(redis.held.clock, redis.time);
+  return compareHistories({ ...slot, mirrorReplaced }, { pointer: known, now }).state === 'agreed';
 }
 
 /** @throws Violation */

@@ -135,12 +135,13 @@ export class HostilePool {
     now: number,
     random: Random,
   ): { users: CognitoUser[]; token: string | null } {
-    if (token !== null && this.refuseToken) {
+    const walk = filter === null || filter.includes('^=');
+    if (walk && token !== null && this.refuseToken) {
       this.refuseToken = false;
       throw new RangeError('the continuation is refused');
     }
-    const [after, empty] = token === null ? ['', this.emptyPages] : [token.slice(1), 0];
-    if (token === null) this.emptyPages = 0;
+    const [after, empty] = token === null ? ['', walk ? this.emptyPages : 0] : [token.slice(1), 0];
+    if (token === null && walk) this.emptyPages = 0;
     const left = token?.startsWith('!') ? Number(token.slice(1)) : empty;
     if (left > 0) return { users: [], token: `!${left - 1}` };
     const from = token?.startsWith('!') ? '' : after;

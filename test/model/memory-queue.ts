@@ -108,8 +108,8 @@ export class TakenJob {
 
   /** moveToCompleted, or what a worker does when that or the work itself fails: the job comes again. */
   async finish(outcome: { readonly result: unknown } | { readonly error: unknown }): Promise<void> {
-    if ('error' in outcome && outcome.error instanceof WaitingChildrenError) return;
     try {
+      if ('error' in outcome && outcome.error instanceof WaitingChildrenError) return;
       await this.#step('error' in outcome ? 'retry' : 'complete', (job) => {
         if (job === undefined || job.lock !== this.#lock) return;
         job.lock = null;

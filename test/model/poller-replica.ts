@@ -103,7 +103,7 @@ export class PollerReplica {
           continue;
         }
         const floor = await scheduler.step(this.process, 'clock', () => redis.observationTime());
-        const id = this.#world.newId(wanted.sharded ? `${SHARDED}-scan` : 'scan');
+        const id = this.#world.newId(wanted.name);
         const data: ScanJob = { pool: POOL, timeline, floor, step: 'begin' };
         await this.#scans.add('scan', data, { jobId: id });
       } catch (error) {

@@ -67,16 +67,16 @@ async function completeScan(world: World): Promise<void> {
   const reasons: (string | null)[] = [];
   for (let attempt = 0; attempt < SCANS_MOST; attempt++) {
     await until(world, () => stands(world), 'no timeline stands');
-    const since = world.redis.observationTime();
-    world.wantedScans.push({ sharded: false });
+    world.scanEnds.length = 0;
+    world.wantedScans.push({ name: 'quiet' });
+    const ended = () => world.scanEnds.find(({ scan }) => scan.startsWith('quiet'));
     await until(
       world,
-      () => world.scanEnds.some(({ floor }) => floor > since) && world.redis.held.jobs.size === 0,
+      () => ended() !== undefined && world.redis.held.jobs.size === 0,
       'work is left that nobody does',
     );
-    const ended = world.scanEnds.filter(({ floor }) => floor > since);
-    if (ended.some(({ complete }) => complete)) return;
-    reasons.push(ended.at(-1)?.reason ?? null);
+    if (ended()?.complete) return;
+    reasons.push(ended()?.reason ?? null);
   }
   throw new Violation(`no scan is complete: ${reasons.join('; ')}`);
 }

@@ -1,7 +1,7 @@
 /** One run: two pollers and two writers, and whatever befalls them; then it becomes quiet, and what must hold is checked. */
 import { checkSnapshot } from './agreement-check.ts';
 import type { Command, Username } from './commands.ts';
-import { Observer } from './observer.ts';
+import { Observer, SHARDED } from './observer.ts';
 import { PollerReplica } from './poller-replica.ts';
 import { checkQuiet } from './quiet.ts';
 import { Random } from './random.ts';
@@ -72,7 +72,7 @@ export class Run {
         else pool.refuseToken = true;
         return;
       case 'scan':
-        world.wantedScans.push({ sharded: command.sharded });
+        world.wantedScans.push({ name: command.sharded ? SHARDED : 'scan' });
         return;
       case 'refresh':
         world.wantedRefreshes.push({ username: command.username });

@@ -5,6 +5,9 @@ import { MemoryPostgres } from './memory-postgres.ts';
 import { MemoryRedis } from './memory-redis.ts';
 import { Scheduler } from './scheduler.ts';
 
+/** What its id begins with. The last one is of those that must be complete. */
+export type ScanName = 'scan' | 'sharded' | 'quiet';
+
 /** Of what a scan's last word was. */
 export interface ScanEnd {
   readonly scan: string;
@@ -21,7 +24,7 @@ export class World {
   guard: GuardLimits = { count: 3, percent: 50 };
   resyncIntervalMs: number | null = null;
   /** Scans and refreshes that somebody asked for and no poller has begun. */
-  readonly wantedScans: { readonly sharded: boolean }[] = [];
+  readonly wantedScans: { readonly name: ScanName }[] = [];
   readonly wantedRefreshes: { readonly username: string }[] = [];
   /** An operator's `resync`, until a writer hears it. */
   resyncWanted = false;

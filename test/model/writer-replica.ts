@@ -61,9 +61,8 @@ export class WriterReplica {
 
   async #lookAround(): Promise<void> {
     const slot = await this.#ledger.slot();
-    const { pointer } = await this.#snapshot.read([]);
-    const { state } = compareHistories(slot, pointer);
-    if (state === 'lost' || state === 'owed') await this.#agree();
+    const { state } = compareHistories(slot, await this.#snapshot.read([]));
+    if (state !== 'agreed') await this.#agree();
     else if (this.#world.resyncWanted) {
       await this.#agree({ reason: 'asked for', timeline: slot.timeline });
       this.#world.resyncWanted = false;
@@ -109,6 +108,7 @@ export class WriterReplica {
         return applied;
       }
       case 'begin':
+        await this.#agree();
         return await begin(this.#ledger, message);
       case 'hold': {
         const result = await hold(this.#ledger, message);
