@@ -5,7 +5,6 @@
 import { type Announcement, announced } from '../../shared/announcement.ts';
 import { sleep } from '../../shared/clock.ts';
 import { connectUserPool, type UserPool } from '../../shared/cognito.ts';
-import { classify, oneLine } from '../../shared/errors.ts';
 import type { MirrorTag } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Readiness } from '../../shared/readiness.ts';
@@ -13,6 +12,7 @@ import { createRedisClient, Redis } from '../../shared/redis.ts';
 import { watchConnection } from '../../shared/redis-watch.ts';
 import type { PoolSettings, Settings } from '../../shared/settings.ts';
 import { connectEventQueue } from '../../shared/sqs.ts';
+import { Trouble } from '../../shared/trouble.ts';
 import { Budget } from './budget.ts';
 import { consumeEvents } from './event-consumer.ts';
 import { Inbox } from './inbox.ts';
@@ -59,7 +59,7 @@ export async function runPoller(
     }),
   );
   const consuming = listens ? consume(settings, inbox, log, signal) : Promise.resolve();
-  let last: string | null = null;
+  const trouble = new Trouble(log);
   for (const pool of settings.pools)
     readiness?.fails(`poller of ${pool.poolId}`, 'no writer has announced its mirror yet');
   while (!signal.aborted) {
@@ -71,17 +71,11 @@ export async function runPoller(
         report(poolId, mine);
       }
       for (const [tag, { stop }] of running) if (!mirrors.some((mirror) => mirror.tag === tag)) stop.abort();
-      last = null;
+      trouble.over();
     } catch (error) {
       if (signal.aborted) break;
-      const line = oneLine(error);
-      if (line !== last)
-        log[classify(error).action === 'retry' ? 'warn' : 'error'](
-          { err: error },
-          `could not look for mirrors: ${line}`,
-        );
-      last = line;
-      for (const pool of settings.pools) readiness?.fails(`poller of ${pool.poolId}`, line);
+      trouble.met(error, 'look for mirrors');
+      for (const pool of settings.pools) readiness?.fails(`poller of ${pool.poolId}`, trouble.line ?? '');
     }
     await sleep(LOOK_EVERY_MS, signal);
   }

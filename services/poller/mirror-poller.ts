@@ -14,6 +14,7 @@ import type { Redis } from '../../shared/redis.ts';
 import { readScans, readSharding, recordEnd, recordEstimate, recordSharding } from '../../shared/scan-record.ts';
 import type { PoolSettings } from '../../shared/settings.ts';
 import { SnapshotReader } from '../../shared/snapshot.ts';
+import { Trouble } from '../../shared/trouble.ts';
 import type { Budget } from './budget.ts';
 import { Conductor } from './conductor.ts';
 import { DeleteWindow } from './delete-window.ts';
@@ -55,13 +56,14 @@ const SHARDS_AT_ONCE = 4;
 export class MirrorPoller {
   readonly #options: MirrorPollerOptions;
   readonly #snapshot: SnapshotReader;
-  #trouble: string | null = null;
+  readonly #trouble: Trouble;
   #timeline: string | null = null;
   #hints: HintQueue | null = null;
 
   constructor(options: MirrorPollerOptions) {
     this.#options = options;
     this.#snapshot = new SnapshotReader(options.redis, options.tag);
+    this.#trouble = new Trouble(options.log);
   }
 
   /** Where hints about its users go; null until it runs. */
@@ -71,7 +73,7 @@ export class MirrorPoller {
 
   /** What stands in the way now; null: nothing. */
   trouble(): string | null {
-    return this.#trouble;
+    return this.#trouble.line;
   }
 
   /** The timeline that the writer announces; null: none stands. */
@@ -168,7 +170,7 @@ export class MirrorPoller {
       patienceMs,
       onRetry: (error) => this.#troubled(error, 'read the pool'),
       onAnswer: () => {
-        this.#trouble = null;
+        this.#trouble.over();
       },
     });
   }
@@ -375,9 +377,6 @@ export class MirrorPoller {
 
   #troubled(error: unknown, what: string): void {
     if (error instanceof WaitingChildrenError) return;
-    const line = `could not ${what}: ${oneLine(error)}`;
-    if (line !== this.#trouble)
-      this.#options.log[classify(error).action === 'retry' ? 'warn' : 'error']({ err: error }, line);
-    this.#trouble = line;
+    this.#trouble.met(error, what);
   }
 }

@@ -13,6 +13,7 @@ import type { Readiness } from '../../shared/readiness.ts';
 import { createRedisClient, evictionWarning, Redis } from '../../shared/redis.ts';
 import { watchConnection } from '../../shared/redis-watch.ts';
 import type { PoolSettings, Settings } from '../../shared/settings.ts';
+import { Trouble } from '../../shared/trouble.ts';
 import { ensureSlot, identify } from './slot-setup.ts';
 import { MirrorWriter } from './writer.ts';
 
@@ -67,9 +68,10 @@ async function runMirror(
   });
   try {
     readiness?.fails(condition, 'starting');
+    const trouble = new Trouble(log);
     const waiting = (error: unknown) => {
       readiness?.fails(condition, oneLine(error));
-      log.warn({ err: error }, `waiting: ${oneLine(error)}`);
+      trouble.met(error, 'start yet');
     };
     const tag = await patiently(() => prepare(postgres, settings, log), waiting, signal);
     if (tag === null) return;
