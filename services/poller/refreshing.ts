@@ -1,4 +1,5 @@
 /** One mirror's near real time, put together: the queue of hints, the worker that follows them, the hot lanes. */
+import { setMaxListeners } from 'node:events';
 import { type Job, type Queue, WaitingChildrenError } from 'bullmq';
 import { type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -56,6 +57,8 @@ export class Refreshing {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    // One for each look, lane and shard that waits for its place in the budget: more than Node takes for a leak.
+    setMaxListeners(0, signal);
     const { settings, tag, redis, outbox, onError } = this.#options;
     const gatherer = new Gatherer((changes, timeline) => outbox.sendFirst(changes, timeline, null));
     const doors: RefreshDoors = { ...this.#options, gatherer, window: this.window, hints: this.hints };
