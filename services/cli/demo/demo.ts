@@ -10,6 +10,7 @@ import { grouped } from '../paint.ts';
 import { runTogether } from '../together.ts';
 import { Follower } from './follower.ts';
 import { type Copied, live, once } from './life.ts';
+import { Movement } from './movement.ts';
 import { bar, Screen } from './screen.ts';
 import { POLL_INTERVAL, REQUESTS_PER_SECOND, type Servers, startServers } from './servers.ts';
 
@@ -88,6 +89,7 @@ async function initialCopy(
   signal: AbortSignal,
 ): Promise<Copied | null> {
   const total = emulator.pool().size;
+  const movement = new Movement('the initial copy');
   for (;;) {
     if (signal.aborted) return null;
     const look = await follower.look();
@@ -101,6 +103,7 @@ async function initialCopy(
       return { users: total, seconds };
     }
     const users = look?.users ?? 0;
+    movement.at(String(users));
     screen.status(
       `  initial copy  ${bar(users / total)}  ${grouped(users)} of ${grouped(total)} users  ${seconds.toFixed(1)} s`,
     );

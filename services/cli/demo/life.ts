@@ -4,6 +4,7 @@ import { type ChurnStep, churn } from '../../../test/emulator/churn.ts';
 import { grouped, spoken } from '../paint.ts';
 import { compare, isEqual } from './comparison.ts';
 import { type Follower, type Look, postgresAhead, redisAhead } from './follower.ts';
+import { Movement } from './movement.ts';
 import { bar, type Screen } from './screen.ts';
 import type { Servers } from './servers.ts';
 import { type Arrival, quantile, UnderWay } from './under-way.ts';
@@ -60,6 +61,7 @@ export async function live(life: Life): Promise<number> {
 export async function once({ screen, servers, follower, copied, signal }: Life): Promise<number> {
   const follow = await Following.begin({ servers, follower });
   const latencies: number[] = [];
+  const movement = new Movement('the mirror');
   for (let nextAt = performance.now(); follow.changes < ONCE_CHANGES || follow.underWay.size > 0; ) {
     if (signal.aborted) return 0;
     while (follow.changes < ONCE_CHANGES && performance.now() >= nextAt) {
@@ -68,6 +70,7 @@ export async function once({ screen, servers, follower, copied, signal }: Life):
     }
     const { arrivals } = await follow.look();
     latencies.push(...arrivals.map(({ latencyMs }) => latencyMs));
+    movement.at(`${follow.changes} ${follow.underWay.size}`);
     const waiting = follow.changes < ONCE_CHANGES ? '' : `  waiting for the last ${follow.underWay.size}`;
     screen.status(
       `  changes       ${bar(follow.changes / ONCE_CHANGES)}  ${follow.changes} of ${ONCE_CHANGES}${waiting}`,
