@@ -2,7 +2,9 @@
  * What a scan asks of the writer besides its batches: to begin, to be confirmed, and to hold deletes back. Each is safe to repeat.
  */
 import type { Begin, Hold, Keepalive } from '../../shared/change.ts';
+import { compareHistories } from './agreement.ts';
 import type { Ledger, LedgerTransaction, Slot } from './ledger.ts';
+import type { SnapshotStore } from './snapshot-store.ts';
 
 export interface Begun {
   /** false: the timeline has ended, or a later scan has begun. */
@@ -35,11 +37,20 @@ export function begin(ledger: Ledger, { timeline, floor }: Begin): Promise<Begun
   });
 }
 
-/** Moves `as_of`: every batch of the scan has been applied, and nothing began after it. */
-export function keepalive(ledger: Ledger, { timeline, floor, summary }: Keepalive): Promise<KeptAlive> {
+/**
+ * Moves `as_of`: every batch of the scan has been applied, and nothing began after it. Slot and snapshot must agree: a database restored from a base
+ * that was taken while the scan was under way has its timeline and its floor, but not its batches.
+ */
+export function keepalive(
+  ledger: Ledger,
+  snapshot: SnapshotStore,
+  { timeline, floor, summary }: Keepalive,
+): Promise<KeptAlive> {
   return locked(ledger, async (tx, slot) => {
     const { resyncedAt } = slot;
-    if (!stands(slot, timeline) || floor !== slot.floor) return { kept: false, asOf: slot.asOf, resyncedAt };
+    const { state } = compareHistories(slot, await snapshot.read([]));
+    if (!stands(slot, timeline) || floor !== slot.floor || state !== 'agreed')
+      return { kept: false, asOf: slot.asOf, resyncedAt };
     await tx.keepalive(floor, summary);
     return { kept: true, asOf: Math.max(slot.asOf ?? 0, floor), resyncedAt };
   });

@@ -180,7 +180,8 @@ export class MirrorWriter {
         return result;
       }
       case 'keepalive': {
-        const kept = await keepalive(this.#ledger, message);
+        await this.#agree();
+        const kept = await keepalive(this.#ledger, this.#snapshot, message);
         await this.#syncHeld();
         const { resyncIntervalMs } = settings;
         if (

@@ -116,7 +116,8 @@ export class WriterReplica {
         return result;
       }
       case 'keepalive': {
-        const kept = await keepalive(this.#ledger, message);
+        await this.#agree();
+        const kept = await keepalive(this.#ledger, this.#snapshot, message);
         if (kept.kept) this.#observer.keptAlive(message.scan ?? '', message.timeline);
         await this.#syncHeld();
         const { resyncIntervalMs } = world;
