@@ -4,7 +4,10 @@ const SERVERS = 'test/servers/global-setup.ts';
 /** The SDK warns of Node 20, which is one of those we support. */
 const env = { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' };
 
-/** A test's suffix says what it needs: `.test.ts` nothing, `.int.test.ts` Postgres and Redis, `.peer.test.ts` foreign emulators. */
+/**
+ * A test's suffix says what it needs: `.test.ts` nothing, `.int.test.ts` Postgres and Redis, `.peer.test.ts` foreign emulators,
+ * `.chart.test.ts` Helm.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -12,7 +15,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{services,shared,test}/**/*.test.ts'],
-          exclude: ['**/*.int.test.ts', '**/*.peer.test.ts'],
+          exclude: ['**/*.int.test.ts', '**/*.peer.test.ts', '**/*.chart.test.ts'],
           env,
         },
       },
@@ -38,6 +41,18 @@ export default defineConfig({
           hookTimeout: 180_000,
           maxWorkers: 2,
           sequence: { groupOrder: 2 },
+          env,
+        },
+      },
+      {
+        test: {
+          name: 'chart',
+          include: ['test/chart/*.chart.test.ts'],
+          globalSetup: [SERVERS, 'test/chart/global-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 3 },
           env,
         },
       },

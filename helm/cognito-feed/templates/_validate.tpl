@@ -17,7 +17,7 @@
 {{- range $service := list "poller" "writer" -}}
 {{- $secret := include "cognito-feed.redisSecret" (dict "root" $ "service" $service) | fromJson -}}
 {{- if not $secret.name -}}
-{{- $problems = append $problems (printf "the %s has no REDIS_URL: set redis.secret.name, %s.redisSecret.name, or secrets.create with secrets.redisUrl" $service $service) -}}
+{{- $problems = append $problems (printf "%s has no REDIS_URL: set redis.secret.name, %s.redisSecret.name, or secrets.create with secrets.redisUrl" $service $service) -}}
 {{- end -}}
 {{- end -}}
 {{- $database := list "writer" -}}
@@ -28,7 +28,7 @@
 {{- range $.Values.pools -}}
 {{- $own := include "cognito-feed.poolDatabaseSecret" (dict "service" $service "pool" .) | fromJson -}}
 {{- if not (or $secret.name $own.name) -}}
-{{- $problems = append $problems (printf "the %s has no DATABASE_URL for pool %s: set database.secret.name, %s.databaseSecret.name, its pool's databaseSecret, or secrets.create with secrets.databaseUrl" $service .cognitoUserPoolId $service) -}}
+{{- $problems = append $problems (printf "%s has no DATABASE_URL for pool %s: set database.secret.name, %s.databaseSecret.name, its pool's databaseSecret, or secrets.create with secrets.databaseUrl" $service .cognitoUserPoolId $service) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
