@@ -120,7 +120,7 @@ test('held deletes, rejected rows and an incomplete scan are named', async () =>
   const found = await only(feed);
   expect(found).toMatchObject({ users: 100, heldDeletes: 20, rejects: 1 });
   expect(found['warnings']).toEqual([
-    '20 deletes are held: see cognito_feed.held_deletes for whom and why',
+    '20 deletes are held: cognito-feed deletes list says whom and why',
     '1 row stands rejected by Postgres: see cognito_feed.rejects for why',
   ]);
 

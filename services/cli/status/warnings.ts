@@ -46,7 +46,7 @@ export function warningsOf(
     warnings.push(`the last scan was incomplete: ${redis.lastScan.reason ?? 'it was cut short'}`);
   if (slot.heldDeletes > 0) {
     warnings.push(
-      `${count(slot.heldDeletes, 'delete is', 'deletes are')} held: see cognito_feed.held_deletes for whom and why`,
+      `${count(slot.heldDeletes, 'delete is', 'deletes are')} held: cognito-feed deletes list says whom and why`,
     );
   }
   if (slot.rejects > 0) {
