@@ -2,6 +2,7 @@
  * Sends what the backlog has ready, so many at once, and tries again what failed. How many at once follows the receiver: one more for each success,
  * half for a failure, so that one in trouble isn't trampled and one that is well is used.
  */
+import { setMaxListeners } from 'node:events';
 import type { LoggedChange, Position } from '../../shared/change-log.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Clock } from '../../shared/shutdown.ts';
@@ -40,6 +41,8 @@ export class Dispatcher {
   constructor(doors: DispatcherDoors) {
     this.#doors = doors;
     this.#parallel = Math.min(doors.target.parallel[1], 2 * doors.target.parallel[0]);
+    // Each request under way listens.
+    setMaxListeners(0, this.#cut.signal);
   }
 
   /** Sends what is ready, as far as there is room. To be called whenever something may have become ready. */

@@ -56,7 +56,7 @@ async function runPool(
   readiness: Readiness | undefined,
   tuning: PublisherTuning,
 ): Promise<void> {
-  const targets = targetsOf(settings);
+  const targets = targetsOf(settings, tuning);
   if (targets.length === 0) return;
   const condition = (name: string) => `publisher ${name} of ${settings.poolId}`;
   for (const { name } of targets) readiness?.fails(condition(name), 'starting');
@@ -100,15 +100,12 @@ async function runPool(
   }
 }
 
-function targetsOf({
-  eventBusName,
-  eventSource,
-  eventValues,
-  region,
-  endpoints,
-  webhooks,
-  targetTable,
-}: PoolSettings): Target[] {
+function targetsOf(settings: PoolSettings, { webhookTimeoutMs, lookup }: PublisherTuning): Target[] {
+  const { eventBusName, eventSource, eventValues, region, endpoints, webhooks, targetTable } = settings;
+  const webhookTuning = {
+    ...(webhookTimeoutMs === undefined ? {} : { timeoutMs: webhookTimeoutMs }),
+    ...(lookup === undefined ? {} : { lookup }),
+  };
   const bus =
     eventBusName === null
       ? []
@@ -118,7 +115,7 @@ function targetsOf({
             ...{ region, endpoint: endpoints.events },
           }),
         ];
-  return [...bus, ...webhooks.map((webhook) => createWebhookTarget({ webhook, table: targetTable }))];
+  return [...bus, ...webhooks.map((webhook) => createWebhookTarget({ webhook, table: targetTable, ...webhookTuning }))];
 }
 
 /** Waits while Postgres is away. @throws what no waiting mends */

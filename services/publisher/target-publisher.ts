@@ -2,6 +2,7 @@
  * One target of one pool, for as long as the service runs: stands by, or follows the change log and delivers. ARCHITECTURE.md, "The publisher", has
  * the argument; the numbers here are its steps.
  */
+import type { lookup } from 'node:dns';
 import type pg from 'pg';
 import { CannotFollow, ChangeLogReader, idleMs, WHOLE_COMMIT } from '../../shared/change-log.ts';
 import { backOffMs, sleep } from '../../shared/clock.ts';
@@ -20,6 +21,10 @@ export interface PublisherTuning {
   readonly limits?: BacklogLimits;
   /** How long a publisher that is gone keeps others from its targets. */
   readonly leaseMs?: number;
+  /** Of one webhook request. */
+  readonly webhookTimeoutMs?: number;
+  /** Of a webhook's host. */
+  readonly lookup?: typeof lookup;
 }
 
 export interface TargetPublisherOptions {
