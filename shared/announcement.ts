@@ -18,6 +18,8 @@ const announcement = z.object({
   at: z.number(),
 });
 
+const dated = z.object({ at: z.number() });
+
 export type Announcement = z.infer<typeof announcement>;
 
 /** A mirror whose writer has been silent for so long is served no more. */
@@ -41,9 +43,12 @@ export async function announced(redis: Redis): Promise<Announcement[]> {
   const all = await redis.client.hgetall(keys.mirrors);
   const living: Announcement[] = [];
   for (const [tag, text] of Object.entries(all)) {
-    const parsed = announcement.safeParse(parseJson(text));
+    const value = parseJson(text);
+    const parsed = announcement.safeParse(value);
     if (parsed.success && parsed.data.at > now - SILENT_MS) living.push(parsed.data);
-    else if (!parsed.success || parsed.data.at < now - FORGOTTEN_MS) await redis.client.hdel(keys.mirrors, tag);
+    // One that a later release wrote in another form is not ours to judge: it is left until it is old.
+    const when = dated.safeParse(value);
+    if (when.success && when.data.at < now - FORGOTTEN_MS) await redis.client.hdel(keys.mirrors, tag);
   }
   return living;
 }
