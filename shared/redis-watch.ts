@@ -4,7 +4,7 @@
 import { oneLine } from './errors.ts';
 import type { Logger } from './log.ts';
 import type { Readiness } from './readiness.ts';
-import type { Redis } from './redis.ts';
+import type { Redis, RedisClient } from './redis.ts';
 
 /** How long what is under way at a stop may still use the connection; the shutdown's own deadline is 9.5 s. */
 const STOP_GRACE_MS = 7_000;
@@ -27,9 +27,24 @@ export function watchConnection({ client }: Redis, signal: AbortSignal, log: Log
     down = null;
   });
   const stop = () => {
-    if (client.status !== 'ready') client.disconnect();
-    else setTimeout(() => client.disconnect(), STOP_GRACE_MS).unref();
+    if (client.status !== 'ready') giveUp(client);
+    else setTimeout(() => giveUp(client), STOP_GRACE_MS).unref();
   };
   if (signal.aborted) stop();
   else signal.addEventListener('abort', stop, { once: true });
+}
+
+/**
+ * Ends the connection and every command that waits for it. Between two attempts ioredis's own disconnect only stops the timer, and the commands
+ * would wait for ever: an attempt that is broken off takes them along.
+ */
+function giveUp(client: RedisClient): void {
+  if (client.status !== 'reconnecting') {
+    client.disconnect();
+    return;
+  }
+  client.connect().catch(() => undefined);
+  // A cluster's client must have nodes before it can lose them.
+  if (client.isCluster) setImmediate(() => client.disconnect());
+  else client.disconnect();
 }
