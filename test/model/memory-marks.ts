@@ -1,5 +1,7 @@
 /** As much of a Redis client as services/poller/seen.ts uses. */
+
 import type { Redis } from '../../shared/redis.ts';
+import { decodeSub } from '../../shared/snapshot.ts';
 import type { MemoryRedis } from './memory-redis.ts';
 import type { Process } from './scheduler.ts';
 
@@ -29,9 +31,13 @@ export class MarksRedis {
   readonly #redis: MemoryRedis;
   readonly #process: Process;
 
-  constructor(redis: MemoryRedis, owner: Process) {
+  readonly #onNote: (subs: readonly string[]) => void;
+
+  /** @param onNote told of the users whom a note marks, when it is there */
+  constructor(redis: MemoryRedis, owner: Process, onNote: (subs: readonly string[]) => void = () => undefined) {
     this.#redis = redis;
     this.#process = owner;
+    this.#onNote = onNote;
   }
 
   asRedis(): Redis {
@@ -50,6 +56,7 @@ export class MarksRedis {
         const old = this.#redis.held.strings.get(key) ?? Buffer.alloc(0);
         this.#redis.held.strings.set(key, Buffer.concat([old, marks[i] as Buffer]));
       });
+      this.#onNote(marks.flatMap((mark) => subsOf(mark as Buffer)));
       if (text !== '') this.#hash(progress).set(String(shard), String(text));
       return 1;
     });
@@ -66,3 +73,7 @@ export class MarksRedis {
     return this.#redis.scheduler.step(this.#process, what, effect);
   }
 }
+
+/** Sixteen bytes each; here all subs are UUIDs. */
+const subsOf = (marks: Buffer): string[] =>
+  Array.from({ length: marks.length / 16 }, (_, n) => decodeSub(marks.subarray(n * 16, n * 16 + 16)));

@@ -11,7 +11,8 @@ import { stateOf } from './hostile-pool.ts';
 import { type Database, type LogLine, sameRow, subIn } from './memory-postgres.ts';
 import type { World } from './world.ts';
 
-interface Shown {
+export interface Shown {
+  readonly sub: string;
   readonly row: Row;
   readonly state: string;
   readonly observedAt: number;
@@ -24,7 +25,7 @@ export class Observer {
   readonly #world: World;
   /** Every observation ever made, by sub. */
   readonly #shown = new Map<string, Shown[]>();
-  /** The observations of each scan. */
+  /** The observations that each scan has noted. */
   readonly #byScan = new Map<string, Shown[]>();
   /** Shards of which a chain has ended by an absent token. */
   readonly #walked = new Map<string, Set<string>>();
@@ -38,13 +39,18 @@ export class Observer {
     this.#world.scheduler.check(holds, rule);
   }
 
-  observed(users: readonly CognitoUser[], observedAt: number, scan: string | null): void {
-    for (const user of users) {
+  observed(users: readonly CognitoUser[], observedAt: number): Shown[] {
+    return users.map((user) => {
       const row = rowOf(user);
-      const shown = { row, state: stateOf(row), observedAt };
-      append(this.#shown, subOf(row), shown);
-      if (scan !== null) append(this.#byScan, scan, shown);
-    }
+      const shown = { row, sub: subOf(row), state: stateOf(row), observedAt };
+      append(this.#shown, shown.sub, shown);
+      return shown;
+    });
+  }
+
+  /** From here on the scan counts them as seen. */
+  noted(scan: string, shown: readonly Shown[]): void {
+    for (const one of shown) append(this.#byScan, scan, one);
   }
 
   walked(scan: string, shard: string): void {
@@ -71,8 +77,9 @@ export class Observer {
   keptAlive(scan: string, timeline: string): void {
     const { database } = this.#world.postgres;
     this.#check(this.#isComplete(scan), 'as_of moved for an incomplete scan');
-    for (const { row, state, observedAt } of this.#byScan.get(scan) ?? []) {
-      const sub = subOf(row);
+    // A mirror truncated in the same instant might as well have been so a moment later.
+    if (database.slot.mirrorId !== database.mirrorId || this.#world.editedByHand()) return;
+    for (const { row, sub, state, observedAt } of this.#byScan.get(scan) ?? []) {
       const { written, dead } = database.memory;
       const last = written.get(sub);
       const mirrored = database.mirror.get(row.username);
@@ -85,7 +92,7 @@ export class Observer {
       const refused = database.rejects.has(sub);
       const held = mirrored !== undefined && database.held.has(subIn(mirrored) ?? '');
       this.#check(
-        applied || later || gone || stale || ghost || refused || held || this.#world.editedByHand(),
+        applied || later || gone || stale || ghost || refused || held,
         `as_of moved though what ${scan} saw of ${sub} is not applied`,
       );
     }

@@ -130,11 +130,12 @@ export class PollerReplica {
 
   async #shard(job: TakenJob): Promise<unknown> {
     const plan = job.data as ShardPlan;
-    const seen = new Seen(this.#marks.asRedis(), TAG, plan.scan);
+    const view = this.#view(plan.scan);
+    const marks = new MarksRedis(this.#world.redis, this.process, view.noted);
+    const seen = new Seen(marks.asRedis(), TAG, plan.scan);
     const real = job.asJob<ShardPlan, unknown>();
     let walked = await seen.ended(plan.shard);
     if (walked === null) {
-      const view = this.#view(plan.scan);
       walked = await walk(plan, {
         reader: view.asReader(),
         snapshot: this.#snapshot,

@@ -2,7 +2,7 @@
 
 import { type ObservedPage, type PoolReader, TokenRefused } from '../../services/poller/pages.ts';
 import type { CognitoUser } from '../../shared/user.ts';
-import type { Observer } from './observer.ts';
+import type { Observer, Shown } from './observer.ts';
 import type { Process } from './scheduler.ts';
 import type { World } from './world.ts';
 
@@ -11,6 +11,8 @@ export class PoolView {
   readonly #process: Process;
   readonly #observer: Observer;
   readonly #scan: string | null;
+  /** What this view's walk has seen and not noted. */
+  readonly #unnoted: Shown[] = [];
 
   constructor(world: World, owner: Process, observer: Observer, scan: string | null) {
     this.#world = world;
@@ -22,6 +24,17 @@ export class PoolView {
   asReader(): PoolReader {
     return this as unknown as PoolReader;
   }
+
+  /** The walk has noted these users. */
+  readonly noted = (subs: readonly string[]): void => {
+    if (this.#scan === null) return;
+    const noted = new Set(subs);
+    this.#observer.noted(
+      this.#scan,
+      this.#unnoted.filter(({ sub }) => noted.has(sub)),
+    );
+    this.#unnoted.splice(0, Infinity, ...this.#unnoted.filter(({ sub }) => !noted.has(sub)));
+  };
 
   #clock(): Promise<number> {
     const { scheduler, redis } = this.#world;
@@ -39,8 +52,12 @@ export class PoolView {
         throw error;
       }
     });
-    if (page === null) throw new TokenRefused('the page token was refused');
-    this.#observer.observed(page.users, observedAt, this.#scan);
+    if (page === null) {
+      // The walk begins anew: what it has not noted it has not seen.
+      this.#unnoted.length = 0;
+      throw new TokenRefused('the page token was refused');
+    }
+    this.#unnoted.push(...this.#observer.observed(page.users, observedAt));
     return { ...page, observedAt };
   }
 

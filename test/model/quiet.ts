@@ -28,8 +28,14 @@ export async function checkQuiet(world: World): Promise<void> {
   world.wantedScans.length = 0;
   // What the snapshot can't know: a hand's edit, and that a refused row would now be taken.
   if (world.editedByHand() || world.everPoisoned) {
-    world.resyncWanted = true;
-    await until(world, () => !world.resyncWanted, 'nobody heard the operator');
+    const { timeline } = postgres.database.slot;
+    const another = () => {
+      // A wish of before may be under way, and its end be taken for this one's.
+      world.resyncWanted = true;
+      return postgres.database.slot.timeline !== timeline;
+    };
+    await until(world, another, 'nobody heard the operator');
+    world.resyncWanted = false;
   }
 
   await completeScan(world);
