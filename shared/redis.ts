@@ -15,9 +15,10 @@ export interface RedisSettings {
 
 /**
  * A command that gets no answer within this time finds its connection cut; ioredis connects again and sends it again. It is longer than any
- * blocking command that BullMQ sends (its drainDelay, 5 s).
+ * blocking command that BullMQ sends: its drainDelay, 5 s, and 10 s where a job is delayed (Worker.maximumBlockTimeout). A shorter one would cut
+ * every such wait, and the job would never be taken.
  */
-const SOCKET_TIMEOUT_MS = 10_000;
+const SOCKET_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /** Doubles from 50 ms to 2 s, with a fifth of jitter, for ever: a service outlives any outage of Redis. */

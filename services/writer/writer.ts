@@ -5,8 +5,9 @@ import { randomUUID } from 'node:crypto';
 import type { Job } from 'bullmq';
 import type pg from 'pg';
 import { announce } from '../../shared/announcement.ts';
-import { type Message, parseMessage, UnreadableMessage } from '../../shared/change.ts';
+import { type Batch, type Message, parseMessage, UnreadableMessage } from '../../shared/change.ts';
 import { backOffMs, observationTime, sleep } from '../../shared/clock.ts';
+import { recordLatencies } from '../../shared/hint-record.ts';
 import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
 import { closeWorker, createWorker } from '../../shared/queue.ts';
@@ -168,6 +169,7 @@ export class MirrorWriter {
         });
         log.debug({ scan: message.scan, ...applied }, 'batch applied');
         if (applied.held > 0) await this.#syncHeld();
+        if (message.scan === null && applied.lsn !== null) this.#recordLatencies(message);
         return applied satisfies Applied;
       }
       case 'begin':
@@ -195,6 +197,16 @@ export class MirrorWriter {
         return kept;
       }
     }
+  }
+
+  /** How long what a refresh found took from Cognito to the commit. For show: the batch doesn't wait for it. */
+  #recordLatencies({ changes }: Batch): void {
+    const { tag, redis } = this.#options;
+    const now = Date.now();
+    const latencies = changes.flatMap((change) =>
+      change.kind === 'upsert' && change.row.updatedAt !== null ? [now - change.row.updatedAt] : [],
+    );
+    recordLatencies(redis, tag, latencies).catch(() => undefined);
   }
 
   /** Tells the pollers which subs are held, so that they need not look for each of them again in every scan. */
