@@ -16,6 +16,7 @@ import type { PoolSettings } from '../../shared/settings.ts';
 import { SnapshotReader } from '../../shared/snapshot.ts';
 import { Trouble } from '../../shared/trouble.ts';
 import type { Budget } from './budget.ts';
+import { awaitChildren, ChildrenForgotten } from './children.ts';
 import { Conductor } from './conductor.ts';
 import { DeleteWindow } from './delete-window.ts';
 import { diff } from './diff.ts';
@@ -26,7 +27,7 @@ import { PoolFailure, PoolReader } from './pages.ts';
 import { exactLook, prove, type Suspect } from './proof.ts';
 import { Refreshing } from './refreshing.ts';
 import { RELEASES, type ReleaseDoors, type ReleaseJob, type ReleaseResult, release } from './release.ts';
-import { awaitChildren, childrenOf, conduct, type ScanJob, type ScanResult, type ShardResult } from './scan.ts';
+import { childrenOf, conduct, type ScanJob, type ScanResult, type ShardResult } from './scan.ts';
 import { Seen } from './seen.ts';
 import { type ShardPlan, walk } from './shard.ts';
 
@@ -258,7 +259,14 @@ export class MirrorPoller {
       }
       await seen.end(job.data.shard, walked);
     }
-    await awaitChildren(job, token);
+    try {
+      await awaitChildren(job, token);
+    } catch (error) {
+      if (!(error instanceof ChildrenForgotten)) throw error;
+      walked = { ...walked, ended: false, reason: error.message };
+      await seen.end(job.data.shard, walked);
+      await awaitChildren(job, token);
+    }
     const { failed, sum } = await childrenOf(job);
     return {
       ...walked,

@@ -7,6 +7,7 @@ import { type Change, type Message, parseMessage, WIRE_VERSION } from '../../sha
 import { sleep } from '../../shared/clock.ts';
 import { batchId, jobOptions, queueLoad } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
+import { noteChild } from './children.ts';
 
 /** A batch ends with the change that reaches one of these. Characters of JSON, which is about bytes. */
 export const BATCH_CHANGES = 1_000;
@@ -87,6 +88,7 @@ export class Outbox {
       // At the consuming end of the queue's list; `queueLoad` counts it there like any other.
       ...(first ? { lifo: true } : {}),
     });
+    if (parent !== null) noteChild(parent, id);
   }
 
   /** Whether this much more may be queued now. */

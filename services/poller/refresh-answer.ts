@@ -5,11 +5,11 @@ import type { Job } from 'bullmq';
 import { z } from 'zod';
 import { sleep } from '../../shared/clock.ts';
 import { oneLine } from '../../shared/errors.ts';
+import { awaitChildren } from './children.ts';
 import { type RefreshJob, refreshJob } from './hint.ts';
 import { judgeLook } from './look-verdict.ts';
 import { PoolFailure } from './pages.ts';
 import { holdBack, lookAt, type RefreshDoors, settleSuspect } from './refresh.ts';
-import { awaitChildren } from './scan.ts';
 
 const answer = z.strictObject({
   outcome: z.enum(['inserted', 'updated', 'unchanged', 'deleted', 'not found', 'held', 'rejected', 'failed']),
@@ -53,7 +53,7 @@ export async function answerHint(
       if (made !== null) return await counted(hint, made, doors);
     }
     if (hint.looks >= LOOKS_MOST)
-      return say('failed', 'scans began again and again before the answer could be applied; ask again');
+      return say('failed', 'the answer could not be applied: scans began again and again, or Redis lost it; ask again');
     const timeline = await standing(doors, signal);
     if (timeline === null) return say('failed', 'the mirror and its snapshot do not agree yet; ask again');
     try {
@@ -110,11 +110,11 @@ async function look(
   return await send('delete', id);
 }
 
-/** null: what was sent came too late to count. */
+/** null: what was sent came too late to count, or Redis has lost it. */
 function whatBecame(values: Readonly<Record<string, unknown>>, sent: NonNullable<RefreshJob['sent']>) {
   const [, value] = Object.entries(values).find(([key]) => key.endsWith(`:${sent.job}`)) ?? [];
   const parsed = applied.safeParse(value);
-  if (!parsed.success) return say('failed', 'the writer could not apply it');
+  if (!parsed.success) return null;
   const { inserted, updated, deleted, dropped, rejected, held } = parsed.data;
   if (dropped > 0) return null;
   if (rejected > 0) return say('rejected', 'Postgres refuses the row: see cognito_feed.rejects');

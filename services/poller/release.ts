@@ -6,9 +6,10 @@ import type { Job } from 'bullmq';
 import { z } from 'zod';
 import type { Change, Delete } from '../../shared/change.ts';
 import type { CognitoUser } from '../../shared/user.ts';
+import { awaitChildren } from './children.ts';
 import { observe } from './diff.ts';
 import type { Look, Proof, Suspect } from './proof.ts';
-import { awaitChildren, childrenOf } from './scan.ts';
+import { childrenOf } from './scan.ts';
 
 export const RELEASES = 'releases';
 /** Users in one job: at ten requests a second it takes half a minute. */

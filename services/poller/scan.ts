@@ -2,10 +2,11 @@
  * A scan: a job of queue `scans` that goes through its steps, the children of each done before the next begins. ARCHITECTURE.md, "A scan".
  * Whichever replica holds the job conducts it; a step that was interrupted is begun again by the next, which does no harm.
  */
-import { type Job, type Queue, WaitingChildrenError } from 'bullmq';
+import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
 import { WIRE_VERSION } from '../../shared/change.ts';
 import { jobOptions } from '../../shared/queue.ts';
+import { awaitChildren, ChildrenForgotten, noteChild } from './children.ts';
 import type { MissingOutcome } from './missing.ts';
 import type { Outbox } from './outbox.ts';
 import type { Walked } from './seen.ts';
@@ -16,7 +17,7 @@ export interface ScanJob {
   readonly pool: string;
   readonly timeline: string;
   readonly floor: number;
-  readonly step: 'begin' | 'shards' | 'missing' | 'keepalive' | 'end';
+  readonly step: 'begin' | 'shards' | 'missing' | 'keepalive' | 'end' | 'forgotten';
   /** Into chains by the sub's first digit. */
   readonly sharded?: boolean;
   /** Cognito refused their filters: one chain over the whole pool was put in their stead. */
@@ -55,6 +56,8 @@ export interface ScanDoors {
   readonly now: () => Promise<number>;
 }
 
+export { awaitChildren };
+
 const child = z.object({
   begun: z.boolean().optional(),
   kept: z.boolean().optional(),
@@ -88,15 +91,20 @@ export async function childrenOf(job: Job): Promise<Children> {
   return { list, failed: failures, sum: (field) => list.reduce((total, one) => total + one[field], 0) };
 }
 
-/** Until its children are done. @throws WaitingChildrenError, which tells BullMQ so; the job comes back when they are */
-export async function awaitChildren(job: Job, token: string): Promise<void> {
-  if (await job.moveToWaitingChildren(token)) throw new WaitingChildrenError();
-}
-
 /**
  * @throws WaitingChildrenError between the steps
  */
 export async function conduct(job: Job<ScanJob, ScanResult>, token: string, doors: ScanDoors): Promise<ScanResult> {
+  try {
+    return await conductSteps(job, token, doors);
+  } catch (error) {
+    if (!(error instanceof ChildrenForgotten)) throw error;
+    await next(job, 'forgotten');
+    return await conductSteps(job, token, doors);
+  }
+}
+
+async function conductSteps(job: Job<ScanJob, ScanResult>, token: string, doors: ScanDoors): Promise<ScanResult> {
   const scan = job.id ?? '';
   for (;;) {
     const { step } = job.data;
@@ -143,6 +151,10 @@ export async function conduct(job: Job<ScanJob, ScanResult>, token: string, door
         await next(job, 'end');
         break;
       }
+      case 'forgotten': {
+        await awaitChildren(job, token);
+        return await end(job, doors, 'Redis has forgotten some of its jobs');
+      }
       case 'end': {
         await awaitChildren(job, token);
         const { list } = await childrenOf(job);
@@ -167,6 +179,7 @@ async function addShard(
   // The id is the scan's and the shard's: adding it again, after a crash, adds nothing.
   const options = jobOptions(`${scan}.${shard}`, { id: scan, queue: job.queueQualifiedName });
   await doors.shards.add('shard', plan, options);
+  noteChild(job, `${scan}.${shard}`);
 }
 
 const next = (job: Job<ScanJob, ScanResult>, step: ScanJob['step']): Promise<void> =>

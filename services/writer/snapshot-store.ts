@@ -35,7 +35,7 @@ export interface SnapshotStore {
    * Adds entries and tombstones to a generation. An entry whose sub is there already is left out; gives their places in `learned`.
    */
   load(generation: string, learned: readonly Learned[]): Promise<number[]>;
-  /** From here on the generation is the snapshot. @throws where it has been collected meanwhile */
+  /** From here on the generation is the snapshot. @throws where it has been collected meanwhile, or Redis has forgotten a part of it */
   point(pointer: Pointer): Promise<void>;
   /** Deletes all generations but this one and the one in use. Only while no other is being built. */
   collect(current: string): Promise<void>;
@@ -69,7 +69,8 @@ local function learn(tag, gen, packed, fresh)
     local bucket = base .. bucketOf(field, n, m)
     if op == 'p' then
       if fresh then
-        if redis.call('HSETNX', bucket, field, value) == 0 then skipped[#skipped + 1] = place else entries = entries + 1 end
+        if redis.call('HSETNX', bucket, field, value) == 1 then entries = entries + 1
+        elseif redis.call('HGET', bucket, field) ~= value then skipped[#skipped + 1] = place end
       else
         entries = entries + redis.call('HSET', bucket, field, value)
       end
@@ -116,16 +117,21 @@ end
 return 'advanced'
 `;
 
-/** KEYS: the generation's geometry. ARGV: tag, generation, what is learned. */
+/**
+ * KEYS: the generation's geometry. ARGV: tag, generation, the number of this piece, what is learned. Pieces come in turn, each once or, where its answer
+ * was lost, twice: a Redis that came back without what it last wrote is found out, however silently the client connected again.
+ */
 const LOAD_LUA = `${LEARN_LUA}
-if redis.call('EXISTS', KEYS[1]) == 0 then return redis.error_reply('GONE the generation was collected') end
-return learn(ARGV[1], ARGV[2], ARGV[3], true)
+local loaded, piece = tonumber(redis.call('HGET', KEYS[1], 'loaded')), tonumber(ARGV[3])
+if loaded ~= piece and loaded ~= piece + 1 then return redis.error_reply('GONE the generation was collected, or forgotten in part') end
+redis.call('HSET', KEYS[1], 'loaded', piece + 1)
+return learn(ARGV[1], ARGV[2], ARGV[4], true)
 `;
 
-/** KEYS: the pointer, the generation's geometry. ARGV: the pointer's fields and values. */
+/** KEYS: the pointer, the generation's geometry. ARGV: the number of pieces, the pointer's fields and values. */
 const POINT_LUA = `
-if redis.call('EXISTS', KEYS[2]) == 0 then return redis.error_reply('GONE the generation was collected') end
-return redis.call('HSET', KEYS[1], unpack(ARGV))
+if redis.call('HGET', KEYS[2], 'loaded') ~= ARGV[1] then return redis.error_reply('GONE the generation was collected, or forgotten in part') end
+return redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 `;
 
 /**
@@ -144,6 +150,8 @@ export class RedisSnapshotStore implements SnapshotStore {
   readonly #reader: SnapshotReader;
   readonly #newId: () => string;
   readonly #onLoad: () => Promise<void>;
+  /** Pieces loaded into the generation that is being built. */
+  readonly #pieces = new Map<string, number>();
 
   /** @param onLoad told of each step of a rebuild */
   constructor(redis: Redis, tag: MirrorTag, newId: () => string, onLoad: () => Promise<void>) {
@@ -166,21 +174,25 @@ export class RedisSnapshotStore implements SnapshotStore {
 
   async newGeneration(): Promise<string> {
     const generation = this.#newId().slice(0, 8);
+    this.#pieces.clear();
     await this.#redis.client.sadd(keys.generations(this.#tag), generation);
-    await this.#redis.client.hset(geometryKey(this.#tag, generation), { buckets: MIN_BUCKETS, entries: 0 });
+    await this.#redis.client.hset(geometryKey(this.#tag, generation), { buckets: MIN_BUCKETS, entries: 0, loaded: 0 });
     return generation;
   }
 
   async load(generation: string, learned: readonly Learned[]): Promise<number[]> {
     await this.#onLoad();
-    const args = [this.#tag, generation, encodeLearned(learned)];
+    const piece = this.#pieces.get(generation) ?? 0;
+    this.#pieces.set(generation, piece + 1);
+    const args = [this.#tag, generation, piece, encodeLearned(learned)];
     return ((await this.#redis.script(LOAD_LUA, [geometryKey(this.#tag, generation)], args)) as number[]).map(Number);
   }
 
   async point({ timeline, generation, commit, lsn }: Pointer): Promise<void> {
     const names = [keys.snapshot(this.#tag), geometryKey(this.#tag, generation)];
     const fields = ['timeline', timeline, 'generation', generation, 'commit', commit, 'lsn', lsn];
-    await this.#redis.script(POINT_LUA, names, fields);
+    await this.#redis.script(POINT_LUA, names, [this.#pieces.get(generation) ?? 0, ...fields]);
+    this.#pieces.delete(generation);
   }
 
   async collect(current: string): Promise<void> {

@@ -10,6 +10,7 @@ import { inOrder, keptAliveHonestly, logAgrees, mirrorEqualsPool, onceEach } fro
 import { stateOfRecord } from '../chaos/state.ts';
 import { churn } from '../emulator/churn.ts';
 import { type Feed, type FileRedis, startFeed } from '../feed.ts';
+import { until } from '../until.ts';
 
 export interface Scene {
   readonly feed: Feed;
@@ -107,4 +108,26 @@ export async function completeScan(feed: Feed): Promise<void> {
     const { floor, complete } = await feed.scan();
     if (complete && floor > began) return;
   }
+}
+
+/** A dead replica's work is taken over within this time. */
+export const TAKEOVER_MS = 15_000;
+
+/**
+ * Until the work of a writer that has died goes on: somebody has written to the slot.
+ * @returns how long after its death
+ */
+export async function writingGoesOn(feed: Feed, died: number): Promise<number> {
+  const version = () => feed.query<{ version: string }>('select xmin::text as version from cognito_feed.slots');
+  const [before] = await version();
+  await until('a writer that goes on', async () => (await version())[0]?.version !== before?.version);
+  return performance.now() - died;
+}
+
+/** The same for a poller: somebody has asked Cognito for users. Call it before an heir is started. */
+export async function pollingGoesOn(feed: Feed, died: number): Promise<number> {
+  const { record } = feed.emulator;
+  const before = record.requests['ListUsers'];
+  await until('a poller that goes on', () => record.requests['ListUsers'] !== before);
+  return performance.now() - died;
 }
