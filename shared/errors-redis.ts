@@ -81,8 +81,9 @@ export const REDIS: readonly ErrorKind[] = [
       'InterruptError',
       'ParserError',
     ],
-    // ioredis's own constants for errors without a name: CONNECTION_CLOSED_ERROR_MSG, and the one of its command timer.
+    // ioredis's own constants for errors without a name: CONNECTION_CLOSED_ERROR_MSG, and those of its timers (with redis.ts's time-out).
     texts: [
+      "Socket timeout. Expecting data, but didn't receive any in 15000ms.",
       'Connection is closed.',
       'Command timed out',
       "Stream isn't writeable and enableOfflineQueue options is false",

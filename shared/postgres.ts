@@ -25,6 +25,8 @@ const STATEMENT_TIMEOUT_MS = 60_000;
 /** How much longer the client waits before it takes the connection for dead. */
 const CLIENT_GRACE_MS = 5_000;
 const ROLLBACK_TIMEOUT_MS = 5_000;
+/** For what Postgres answers at once: a connection that leads nowhere is noticed by it, and not only after a statement's time-out. */
+export const SHORT_QUERY_MS = 10_000;
 const KEEPALIVE_IDLE_MS = 10_000;
 const IDLE_CONNECTION_MS = 60_000;
 /** NAMEDATALEN - 1: Postgres cuts longer names off with no more than a notice. */
@@ -160,7 +162,11 @@ export async function transaction<T>(
   const client = await pool.connect();
   let reusable = false;
   try {
-    await client.query(`begin isolation level ${isolation}; ${FOR_TRANSACTION}`);
+    const begin: TimedQuery = {
+      text: `begin isolation level ${isolation}; ${FOR_TRANSACTION}`,
+      query_timeout: SHORT_QUERY_MS,
+    };
+    await client.query(begin);
     const result = await work(client);
     const end = await client.query('commit');
     if (end.command !== 'COMMIT') throw new Error('the transaction had failed: its commit rolled back');

@@ -99,24 +99,18 @@ export async function queueLoad(queue: Queue): Promise<{ changes: number; bytes:
 
 /** The jobs under way get so long to end; BullMQ's own `close` waits for ever. */
 const CLOSE_GRACE_MS = 6_000;
-const FORCE_GRACE_MS = 500;
+const QUEUE_GRACE_MS = 500;
 
-/** Takes no more jobs, waits for those under way, and closes. Where they take too long, or Redis is away, it closes all the same: they come again. */
+/**
+ * Takes no more jobs, waits for those under way, and closes. Where they take too long, or Redis is away, it is left to end by itself: its jobs come
+ * again. (BullMQ's `disconnect` would end the connection that the whole process shares.)
+ */
 export async function closeWorker(worker: Worker): Promise<void> {
-  const closed = worker.close().then(
-    () => true,
-    () => true,
-  );
-  const late = sleep(CLOSE_GRACE_MS).then(() => false);
-  if (await Promise.race([closed, late])) return;
-  await Promise.race([
-    worker.close(true).catch(() => undefined),
-    worker.disconnect().catch(() => undefined),
-    sleep(FORCE_GRACE_MS),
-  ]);
+  const closed = worker.close().catch(() => undefined);
+  await Promise.race([closed, sleep(CLOSE_GRACE_MS)]);
 }
 
 /** A queue holds nothing that is under way: where Redis is away it is left behind. */
 export async function closeQueue(queue: Queue): Promise<void> {
-  await Promise.race([queue.close().catch(() => undefined), sleep(FORCE_GRACE_MS)]);
+  await Promise.race([queue.close().catch(() => undefined), sleep(QUEUE_GRACE_MS)]);
 }

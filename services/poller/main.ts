@@ -2,7 +2,7 @@
  * The poller's two phases: what can be refused is refused before anything connects (by the settings); then it serves every mirror of its pools that a
  * writer announces, until it is told to stop. It knows nothing of Postgres.
  */
-import { type Announcement, announced } from '../../shared/announcement.ts';
+import { type Announcement, announced, SILENT_MS } from '../../shared/announcement.ts';
 import { sleep } from '../../shared/clock.ts';
 import { connectUserPool, type UserPool } from '../../shared/cognito.ts';
 import type { MirrorTag } from '../../shared/keys.ts';
@@ -27,6 +27,8 @@ interface Running {
   readonly poller: MirrorPoller;
   readonly stop: AbortController;
   readonly done: Promise<void>;
+  /** A Redis that lost everything knows no announcement until the writer's next one. */
+  announcedAt: number;
 }
 
 export interface PollerOptions {
@@ -70,7 +72,11 @@ export async function runPoller(
         for (const mirror of mine) serve(mirror);
         report(poolId, mine);
       }
-      for (const [tag, { stop }] of running) if (!mirrors.some((mirror) => mirror.tag === tag)) stop.abort();
+      for (const [tag, one] of running) {
+        if (mirrors.some((mirror) => mirror.tag === tag)) one.announcedAt = performance.now();
+        else if (performance.now() - one.announcedAt > SILENT_MS) one.stop.abort();
+        else one.poller.stand(null);
+      }
       trouble.over();
     } catch (error) {
       if (signal.aborted) break;
@@ -105,7 +111,7 @@ export async function runPoller(
       });
       const stop = new AbortController();
       const done = poller.run(stop.signal).finally(() => running.delete(tag));
-      one = { pool: poolId, poller, stop, done };
+      one = { pool: poolId, poller, stop, done, announcedAt: performance.now() };
       running.set(tag, one);
       child.info('serving a mirror');
     }

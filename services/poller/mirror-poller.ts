@@ -57,7 +57,10 @@ const SHARDS_AT_ONCE = 4;
 export class MirrorPoller {
   readonly #options: MirrorPollerOptions;
   readonly #snapshot: SnapshotReader;
+  /** With Cognito: over when it has answered. */
   readonly #trouble: Trouble;
+  /** With Redis: over when it could be asked. */
+  readonly #queueTrouble: Trouble;
   #timeline: string | null = null;
   #hints: HintQueue | null = null;
 
@@ -65,6 +68,7 @@ export class MirrorPoller {
     this.#options = options;
     this.#snapshot = new SnapshotReader(options.redis, options.tag);
     this.#trouble = new Trouble(options.log);
+    this.#queueTrouble = new Trouble(options.log);
   }
 
   /** Where hints about its users go; null until it runs. */
@@ -74,7 +78,7 @@ export class MirrorPoller {
 
   /** What stands in the way now; null: nothing. */
   trouble(): string | null {
-    return this.#trouble.line;
+    return this.#trouble.line ?? this.#queueTrouble.line;
   }
 
   /** The timeline that the writer announces; null: none stands. */
@@ -100,7 +104,9 @@ export class MirrorPoller {
     });
     const reader = this.#reader(signal);
     const onError = (error: Error, jobId: string | null) => {
-      if (!signal.aborted) this.#troubled(error, jobId === null ? 'reach the queues' : 'go on with a scan');
+      if (signal.aborted || error instanceof WaitingChildrenError) return;
+      if (jobId === null) this.#queueTrouble.met(error, 'reach the queues');
+      else this.#troubled(error, 'go on with a scan');
     };
     const conducting = createWorker<ScanJob, ScanResult>(
       queues.scans,
@@ -130,7 +136,8 @@ export class MirrorPoller {
       snapshot: this.#snapshot,
       outbox,
       timeline: () => this.#timeline,
-      onError: (error, jobId) => this.#troubled(error, jobId === null ? 'reach the queues' : 'look at a user'),
+      onError: (error, jobId) =>
+        jobId === null ? this.#queueTrouble.met(error, 'reach the queues') : this.#troubled(error, 'look at a user'),
     });
     this.#hints = refreshing.hints;
     const refreshed = refreshing.run(signal);
@@ -150,8 +157,9 @@ export class MirrorPoller {
           const scan = await conductor.look(this.#timeline);
           if (scan !== null) log.debug({ scan }, 'a scan begins');
         }
+        this.#queueTrouble.over();
       } catch (error) {
-        this.#troubled(error, 'conduct scans');
+        this.#queueTrouble.met(error, 'conduct scans');
       }
       await sleep(LOOK_EVERY_MS, signal);
     }

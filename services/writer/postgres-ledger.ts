@@ -7,7 +7,7 @@ import { usernameOf } from '../../shared/change.ts';
 import { classify } from '../../shared/errors.ts';
 import type { Fingerprint } from '../../shared/fingerprint.ts';
 import { parseLsn } from '../../shared/lsn.ts';
-import { quoteTable, transaction } from '../../shared/postgres.ts';
+import { quoteTable, SHORT_QUERY_MS, type TimedQuery, transaction } from '../../shared/postgres.ts';
 import type { TableName } from '../../shared/settings-values.ts';
 import { endHoldersOf, whileEndingBlockers } from './blockers.ts';
 import type { Mirrored } from './decide.ts';
@@ -89,10 +89,12 @@ export class PostgresLedger implements Ledger {
   }
 
   async slot(): Promise<Slot> {
-    const { rows } = await this.#options.postgres.query<SlotRow>(
-      `select ${SLOT} from cognito_feed.slots slot where pool = $1`,
-      [this.#options.pool, this.#mirror],
-    );
+    const query: TimedQuery = {
+      text: `select ${SLOT} from cognito_feed.slots slot where pool = $1`,
+      values: [this.#options.pool, this.#mirror],
+      query_timeout: SHORT_QUERY_MS,
+    };
+    const { rows } = await this.#options.postgres.query<SlotRow>(query);
     return slotOf(rows[0], this.#mirror);
   }
 
