@@ -94,7 +94,8 @@ describe.each(['Postgres', 'Redis', 'Cognito'] as const)('%s away at the start',
   });
 });
 
-test('sync waits for nobody: exit 1 in one line, whichever server is away', async () => {
+// Cognito is given 20 s and more: a one-shot command sits out a moment's throttling.
+test('sync waits for nobody for long: exit 1 in one line, whichever server is away', { timeout: 150_000 }, async () => {
   const feed = await startFeed({ redis });
   const syncs = await Promise.all(
     (['Postgres', 'Redis', 'Cognito'] as const).map(async (server) => {
