@@ -130,10 +130,11 @@ export class PublishedFeed {
   }
 
   /** Until everything up to here is settled and nothing is owed. */
-  async settled(lsn: number, name = 'webhook'): Promise<void> {
-    await until(`position ${lsn} of ${name}`, async () => {
+  async settled(lsn: number, name = 'webhook', timeoutMs = 30_000): Promise<void> {
+    const look = async () => {
       const { confirmed_lsn } = await this.subscription(name);
       return confirmed_lsn >= lsn && (await this.pending()).length === 0;
-    });
+    };
+    await until(`position ${lsn} of ${name}`, look, () => '', timeoutMs);
   }
 }
