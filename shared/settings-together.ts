@@ -12,6 +12,8 @@ export interface Needs {
   readonly changeLog?: boolean;
   /** Somewhere to deliver to: `publisher`. */
   readonly target?: boolean;
+  /** The queue of CloudTrail events: `eventbridge`. */
+  readonly eventQueue?: boolean;
   /** Delivers where a target is set: `run`. */
   readonly delivers?: boolean;
 }
@@ -68,6 +70,10 @@ export function checkTogether(
     }
     checkSource(pool, needs, problems);
     checkDelivery(pool, needs, problems);
+    if (needs.eventQueue && pool.sqsQueueUrl === null)
+      problems.push(
+        `SQS_QUEUE_URL is missing${of(pool)}: https://sqs.eu-west-1.amazonaws.com/123456789012/cognito-events, for example`,
+      );
     warnOf(pool, warnings);
   }
   checkApart(all, problems);

@@ -6,6 +6,7 @@ import {
   SetQueueAttributesCommand,
   SQSClient,
 } from '@aws-sdk/client-sqs';
+import { queueAddress } from './sqs-address.ts';
 
 export interface QueueMessage {
   readonly body: string;
@@ -30,11 +31,13 @@ const REQUEST_TIMEOUT_MS = (WAIT_SECONDS + 10) * 1_000;
 
 export interface SqsSettings {
   readonly url: string;
+  /** Counts where the URL names none. */
   readonly region: string | null;
   readonly endpoint: string | null;
 }
 
-function connect({ region, endpoint }: SqsSettings): SQSClient {
+function connect({ url, region: otherwise, endpoint }: SqsSettings): SQSClient {
+  const region = queueAddress(url).region ?? otherwise;
   return new SQSClient({
     ...(region === null ? {} : { region }),
     ...(endpoint === null ? {} : { endpoint }),

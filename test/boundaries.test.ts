@@ -10,6 +10,7 @@ import { brokenBoundaries, hasEmptyName, importsOf, impurities } from './boundar
  */
 const PURE_FILES = [
   'services/cli/demo/under-way.ts',
+  'services/cli/eventbridge/event-rule.ts',
   'services/cli/status/table.ts',
   'services/cli/status/warnings.ts',
   'services/poller/cloudtrail-event.ts',
@@ -37,6 +38,7 @@ const PURE_FILES = [
   'shared/settings-reference.ts',
   'shared/settings-together.ts',
   'shared/settings-values.ts',
+  'shared/sqs-address.ts',
   'shared/user.ts',
 ];
 

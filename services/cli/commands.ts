@@ -145,4 +145,23 @@ export const COMMANDS: readonly CommandSpec[] = [
     needs: { ...SOURCE, database: true },
     load: async () => (await import('./commands/resync.ts')).resync,
   },
+  {
+    name: 'eventbridge plan',
+    description:
+      'Print the rule that brings CloudTrail events of the pool into SQS_QUEUE_URL, its target and the queue policy',
+    needs: { pool: true, eventQueue: true },
+    load: async () => (await import('./commands/eventbridge.ts')).eventbridgePlan,
+  },
+  {
+    name: 'eventbridge apply',
+    description: 'Make them, or make them what they should be; safe to repeat',
+    needs: { pool: true, eventQueue: true },
+    load: async () => (await import('./commands/eventbridge.ts')).eventbridgeApply,
+  },
+  {
+    name: 'eventbridge destroy',
+    description: 'Remove them again, and nothing else',
+    needs: { pool: true, eventQueue: true },
+    load: async () => (await import('./commands/eventbridge.ts')).eventbridgeDestroy,
+  },
 ];
