@@ -27,6 +27,8 @@ export class Observer {
   readonly #shown = new Map<string, Shown[]>();
   /** The observations that each scan has noted. */
   readonly #byScan = new Map<string, Shown[]>();
+  /** Of scans that suspect somebody. */
+  readonly #floors = new Map<string, number>();
   /** Shards of which a chain has ended by an absent token. */
   readonly #walked = new Map<string, Set<string>>();
 
@@ -60,13 +62,24 @@ export class Observer {
 
   /** Only a complete scan may report users as missing, and only those whom nobody has seen since it began. */
   suspected(scan: string, sub: string, entry: Entry, floor: number): void {
+    this.#floors.set(scan, floor);
+    if (this.#isForgotten(floor)) return;
     this.#check(this.#isComplete(scan), `an incomplete scan suspects ${sub}`);
     this.#check(entry.observedAt < floor, `${sub} is suspected though known from after the floor`);
   }
 
   /** AdminGetUser makes a billable user: it comes last, and only for a complete scan. */
   asked(scan: string | null, username: string): void {
+    if (this.#isForgotten(this.#floors.get(scan ?? '') ?? Infinity)) return;
     this.#check(scan !== null && this.#isComplete(scan), `AdminGetUser ${username} for no complete scan`);
+  }
+
+  /**
+   * Known gap (of as_of and of what a proof costs, not of what is in the mirror): Redis went back during the scan, and what its runs note afterwards
+   * outlives the jobs that they had queued before.
+   */
+  #isForgotten(floor: number): boolean {
+    return floor <= this.#world.redisWentBackAt;
   }
 
   #isComplete(scan: string): boolean {
@@ -74,8 +87,9 @@ export class Observer {
   }
 
   /** Done is not applied: everything that the scan has seen is in the mirror, or something later is, or it is known why not. */
-  keptAlive(scan: string, timeline: string): void {
+  keptAlive(scan: string, timeline: string, floor: number): void {
     const { database } = this.#world.postgres;
+    if (this.#isForgotten(floor)) return;
     this.#check(this.#isComplete(scan), 'as_of moved for an incomplete scan');
     // A mirror truncated in the same instant might as well have been so a moment later.
     if (database.slot.mirrorId !== database.mirrorId || this.#world.editedByHand()) return;

@@ -98,8 +98,10 @@ export class Run {
       }
       case 'redis':
         if (command.what === 'save') redis.save();
-        else if (command.what === 'restore') redis.restore();
-        else redis.lose(command.skewMs);
+        else if (command.what === 'restore') {
+          world.redisWentBackAt = redis.observationTime();
+          redis.restore();
+        } else redis.lose(command.skewMs);
         return;
       case 'postgres':
         if (command.what === 'save') postgres.save();

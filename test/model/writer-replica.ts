@@ -118,7 +118,7 @@ export class WriterReplica {
       case 'keepalive': {
         await this.#agree();
         const kept = await keepalive(this.#ledger, this.#snapshot, message);
-        if (kept.kept) this.#observer.keptAlive(message.scan ?? '', message.timeline);
+        if (kept.kept) this.#observer.keptAlive(message.scan ?? '', message.timeline, message.floor);
         await this.#syncHeld();
         const { resyncIntervalMs } = world;
         if (
