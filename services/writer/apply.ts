@@ -19,6 +19,8 @@ export interface ApplyDoors {
   readonly agree: (occasion?: Occasion) => Promise<void>;
   readonly newId: () => string;
   readonly guard: GuardLimits;
+  /** Told right after each commit, whatever becomes of the snapshot. */
+  readonly onCommit?: (commit: Commit) => void;
 }
 
 export interface Applied {
@@ -130,7 +132,13 @@ async function applyRound(batch: Batch, changes: readonly Change[], doors: Apply
     total.dropped += expired;
     return;
   }
-  const homes = new Map(others.map((sub, i) => [sub, view.known[changes.length + i]?.entry?.username]));
+  // Where those subs are at home; null: nowhere any more.
+  const homes = new Map(
+    others.map((sub, i) => {
+      const known = view.known[changes.length + i];
+      return [sub, known?.tombstoned ? null : known?.entry?.username];
+    }),
+  );
 
   const outcome = await ledger.transaction(async (tx) => {
     // Steps 3 and 4.
@@ -184,6 +192,7 @@ async function applyRound(batch: Batch, changes: readonly Change[], doors: Apply
   });
   // Step 7 is behind us: it is committed. Step 8. A refusal means that somebody did it for us and went on.
   const { commit } = outcome;
+  if (commit !== null) doors.onCommit?.(commit);
   if (commit !== null)
     await snapshot.advance(commit.timeline, pointer.commit, commit.commit, commit.lsn, commit.plan.learned);
   total.dropped += expired + outcome.below;
