@@ -6,6 +6,7 @@ import { cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { startPostgres } from '../servers/postgres.ts';
 import { benchApply } from './apply-bench.ts';
+import { benchDeliveries } from './delivery-bench.ts';
 import { benchSize } from './feed-bench.ts';
 import { printTable } from './table.ts';
 
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     users: { type: 'string', default: '10000,100000,1000000' },
     runs: { type: 'string', default: '3' },
     apply: { type: 'string', default: '100000' },
+    deliveries: { type: 'string', default: '20000' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -28,6 +30,8 @@ async function main(): Promise<void> {
     for (const users of values.users.split(',').filter(Boolean).map(Number))
       sizes.push(await benchSize(users, runs, postgres, say));
     const apply = Number(values.apply) > 0 ? await benchApply(Number(values.apply), runs, postgres, say) : null;
+    const deliveries =
+      Number(values.deliveries) > 0 ? await benchDeliveries(Number(values.deliveries), runs, postgres, say) : null;
     const figures = {
       machine: {
         cpus: cpus().length,
@@ -39,6 +43,7 @@ async function main(): Promise<void> {
       runs,
       sizes,
       apply,
+      deliveries,
     };
     process.stdout.write(values.json ? `${JSON.stringify(figures)}\n` : printTable(figures));
   } finally {

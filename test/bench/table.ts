@@ -1,5 +1,6 @@
 /** The figures as Markdown tables, for the terminal and the README. */
 import type { ApplyFigures } from './apply-bench.ts';
+import type { DeliveryFigures } from './delivery-bench.ts';
 import type { Against, SizeFigures } from './feed-bench.ts';
 
 export interface Figures {
@@ -13,13 +14,14 @@ export interface Figures {
   readonly runs: number;
   readonly sizes: readonly SizeFigures[];
   readonly apply: ApplyFigures | null;
+  readonly deliveries: DeliveryFigures | null;
 }
 
 const round = (value: number, digits = 1): string =>
   value.toLocaleString('en-US', { maximumFractionDigits: digits, minimumFractionDigits: digits });
 const whole = (value: number): string => round(value, 0);
 
-export function printTable({ machine, runs, sizes, apply }: Figures): string {
+export function printTable({ machine, runs, sizes, apply, deliveries }: Figures): string {
   const lines = [
     `${machine.cpus} × ${machine.model}, ${machine.memoryGb} GB, Node ${machine.node}, ${machine.platform}; medians of ${runs} runs`,
     '',
@@ -53,6 +55,13 @@ export function printTable({ machine, runs, sizes, apply }: Figures): string {
       const cell = (rate: number) => `${whole(rate)} | ${round(rate / apply.psqlCopy, 2)}`;
       lines.push(`| ${whole(rows)} | ${cell(inserts)} | ${cell(updates)} | ${cell(insertsLogged)} |`);
     }
+  }
+  if (deliveries !== null) {
+    const { webhook, barePosts } = deliveries;
+    lines.push(
+      '',
+      `${whole(deliveries.deliveries)} changes to one webhook: ${whole(webhook)} deliveries/s, ${round(webhook / barePosts, 2)} of bare POSTs (${whole(barePosts)}/s)`,
+    );
   }
   return `${lines.join('\n')}\n`;
 }
