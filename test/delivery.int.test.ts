@@ -202,3 +202,18 @@ test('a delete of a user whose username is another’s by now deletes nobody', a
   await feed.expectMirrorEqualsPool();
   expect(await audited(feed)).toEqual([]);
 });
+
+test('Invariant 5: of two subs that claim one username the later creation holds it, in whatever order they are told of', async () => {
+  const { feed, seen, send, drained, now, position } = await delivering(20);
+  feed.pool.create({ username: 'new' });
+  const earlier = await seen('new');
+  feed.pool.reuse('new');
+  await send([await seen('new')]);
+  await drained();
+  const after = await position();
+  // Nobody has buried the earlier one: only the dates can tell.
+  await send([{ ...earlier, observedAt: await now() }], { times: 2 });
+  await drained();
+  expect(await position()).toEqual(after);
+  await feed.expectMirrorEqualsPool();
+});
