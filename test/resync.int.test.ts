@@ -36,8 +36,11 @@ test.for(['postgres15', 'postgres18'] as const)(
     for (let round = 0; round < 2; round++) {
       await feed.redis.client.flushall();
       feed.emulator.faults.set({ shuffleAttributes: round === 1 });
+      const saidBefore = feed.logged.length;
       expect(await feed.sync()).toMatchObject({ code: 0, stderr: '' });
       expect(await audited(feed)).toEqual([]);
+      // Nor was anything sent that the writer had to find out to be no change.
+      expect(feed.logged.slice(saidBefore).filter((line) => line.includes('batch applied'))).toEqual([]);
       expect(await rowsWritten(feed)).toEqual(written);
       await feed.expectMirrorEqualsPool();
     }
