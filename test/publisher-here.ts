@@ -94,7 +94,7 @@ export class PublishedFeed {
       ended,
       until(
         'its targets',
-        () => logged.some((line) => /delivering what follows|standing by/.test(line)),
+        () => logged.some((line) => /delivering what follows|standing by|no feed/.test(line)),
         () => logged.join(''),
       ),
     ]);

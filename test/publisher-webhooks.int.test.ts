@@ -3,7 +3,7 @@ import { lookup } from 'node:dns';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, inject, test } from 'vitest';
 import { redeliver } from '../services/publisher/dead-letters.ts';
-import { commitChanges, POOL, type WrittenChange } from './change-log-rows.ts';
+import { commitChanges, type WrittenChange } from './change-log-rows.ts';
 import { PublishedFeed, QUICK } from './publisher-here.ts';
 import { until } from './until.ts';
 import { expectOrder, type Received, SECRET, WebhookReceiver } from './webhook-receiver.ts';
@@ -281,104 +281,4 @@ test('a private address is refused where the connection is made, whatever the na
   expect(await feed.deadLetters()).toMatchObject([{ reason: 'the name resolves to a private address' }]);
   expect(receiver.received).toEqual([]);
   expect(typeof lookup).toBe('function');
-});
-
-test('one publisher delivers, the other stands by and takes over when the first is gone', async () => {
-  const feed = await PublishedFeed.start();
-  const receiver = await WebhookReceiver.start();
-  const first = await feed.run(receiver.url);
-  const second = await feed.run(receiver.url);
-  expect(second.logged.join('')).toContain('standing by');
-  await until('ready', () => second.readiness.reasons().length === 0);
-  for (let n = 0; n < 20; n++) await commitChanges(feed.postgres, [update(`s${n}`)]);
-  await feed.settled(20);
-  expect(receiver.received).toHaveLength(20);
-  await first.stop();
-  await commitChanges(feed.postgres, [update('last')]);
-  await feed.settled(21);
-  expect(receiver.received).toHaveLength(21);
-  expect(await feed.subscription()).toMatchObject({ fence: 2 });
-});
-
-test('whoever lost the lease writes nothing any more: position, pending and dead letters stay the new holder’s', async () => {
-  const feed = await PublishedFeed.start();
-  const receiver = await WebhookReceiver.start();
-  const publisher = await feed.run(receiver.url);
-  await commitChanges(feed.postgres, [update('a')]);
-  await feed.settled(1);
-  // As if another had taken over while this one was stopped, and had got further.
-  await commitChanges(feed.postgres, [update('a')]);
-  await feed.settled(2);
-  await feed.postgres.query(
-    `update cognito_feed.subscriptions set holder = gen_random_uuid(), fence = fence + 1, lease_until = now() + interval '3 s', confirmed_lsn = 1`,
-  );
-  await until('the fenced one to notice', () => publisher.logged.some((line) => line.includes('has taken over')));
-  expect(await feed.subscription()).toMatchObject({ confirmed_lsn: 1 });
-  const { length: before } = receiver.received;
-  await commitChanges(feed.postgres, [update('a')]);
-  await sleep(300);
-  expect(receiver.received).toHaveLength(before);
-  // The other one dies; its lease runs out; what it had not confirmed is delivered again.
-  await feed.settled(3);
-  expect(receiver.received.slice(before).map(({ message }) => message.lsn)).toEqual([2, 3]);
-});
-
-test('a position behind the retention, or ahead of the feed, stops the target and names the way on', async () => {
-  const feed = await PublishedFeed.start();
-  const receiver = await WebhookReceiver.start();
-  const first = await feed.run(receiver.url);
-  for (let n = 0; n < 6; n++) await commitChanges(feed.postgres, [update(`s${n}`)]);
-  await feed.settled(6);
-  await first.stop();
-  for (let n = 0; n < 4; n++) await commitChanges(feed.postgres, [update(`t${n}`)]);
-  await feed.postgres.query(
-    'delete from cognito_feed.changes where lsn <= 8; update cognito_feed.slots set retention_lsn = 8',
-  );
-  const { length: before } = receiver.received;
-  const second = await feed.run(receiver.url);
-  await until('the trouble', () => second.readiness.reasons().some((it) => it.includes('retention')));
-  const [reason = ''] = second.readiness.reasons();
-  expect(reason).toContain('publisher webhook of');
-  expect(reason).toContain('changes up to 8 have left the log');
-  const statement = /update cognito_feed\.subscriptions .*?(?=;)/.exec(reason)?.[0] ?? '';
-  expect(receiver.received).toHaveLength(before);
-  await feed.postgres.query(statement);
-  await feed.settled(10);
-  expect(
-    receiver.received
-      .slice(before)
-      .map(({ message }) => message.lsn)
-      .toSorted(),
-  ).toEqual([10, 9]);
-  await until('no trouble', () => second.readiness.reasons().length === 0);
-
-  await feed.postgres.query('update cognito_feed.subscriptions set confirmed_lsn = 99');
-  await until('the trouble', () => second.readiness.reasons().some((it) => it.includes('ahead of the feed')));
-  const anew = /delete from cognito_feed\.subscriptions .*$/.exec(second.readiness.reasons()[0] ?? '')?.[0] ?? '';
-  await feed.postgres.query(anew);
-  await until(
-    'a new start',
-    async () =>
-      (await feed.postgres.query(`select from cognito_feed.subscriptions where confirmed_lsn = 10`)).rowCount === 1,
-  );
-});
-
-test('the publisher needs no more than its role', async () => {
-  const feed = await PublishedFeed.start(undefined, true);
-  const receiver = await WebhookReceiver.start(({ message }) => (message.lsn === 1 ? 410 : 200));
-  const role = `cf_publisher_${Math.floor(Math.random() * 1e9)}`;
-  await feed.postgres.query(`create role ${role} login password 'x' in role cognito_feed_publisher`);
-  try {
-    const publisher = await feed.run({ ...feed.env(receiver.url), DATABASE_URL: feed.database.urlAs(role, 'x') });
-    await commitChanges(feed.postgres, [update('a')]);
-    await commitChanges(feed.postgres, [update('a')]);
-    await feed.settled(2);
-    expect(receiver.received).toHaveLength(2);
-    await publisher.stop();
-  } finally {
-    await feed.database.drop();
-    const admin = await PublishedFeed.start();
-    await admin.postgres.query(`drop role ${role}`);
-  }
-  expect(POOL).toBeTruthy();
 });
