@@ -7,6 +7,7 @@ import type pg from 'pg';
 import { announce } from '../../shared/announcement.ts';
 import { type Batch, type Message, parseMessage, UnreadableMessage } from '../../shared/change.ts';
 import { backOffMs, observationTime, sleep } from '../../shared/clock.ts';
+import { UserFacingError } from '../../shared/errors.ts';
 import { recordLatencies } from '../../shared/hint-record.ts';
 import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -19,6 +20,7 @@ import { type Applied, apply } from './apply.ts';
 import { MAX_AGE_MS } from './decide.ts';
 import { openMirror } from './mirror-doors.ts';
 import type { PostgresLedger } from './postgres-ledger.ts';
+import { byAnother, Rivals } from './rivals.ts';
 import { begin, hold, keepalive } from './scan-marks.ts';
 import { targetName } from './slot-setup.ts';
 import type { RedisSnapshotStore } from './snapshot-store.ts';
@@ -49,6 +51,7 @@ export class MirrorWriter {
   readonly #snapshot: RedisSnapshotStore;
   /** What stands in the way now; null: nothing. */
   readonly #trouble: Trouble;
+  readonly #rivals = new Rivals(Math.random);
   #resyncWanted: string | null = null;
 
   constructor(options: WriterOptions) {
@@ -134,14 +137,31 @@ export class MirrorWriter {
         await sleep(RETRY_FIRST_MS, signal);
         if (signal.aborted) throw new Stopping('the service is stopping');
       },
-      onResync: (event, reason, users) =>
+      onResync: (event, reason, users) => {
+        if (event === 'begun') this.#rivals.begun(reason, performance.now());
         log.info(
           { reason, users },
           event === 'begun' ? 'resync: a new timeline begins' : 'resync: the snapshot stands',
-        ),
+        );
+      },
     };
+    await this.#leaveToRival();
     await agree(doors, occasion);
   };
+
+  /** Where another deployment takes the mirror again and again, it is left to it for a while. */
+  async #leaveToRival(): Promise<void> {
+    const { signal } = this.#options;
+    const patienceMs = this.#rivals.patienceMs(performance.now());
+    if (patienceMs === 0) return;
+    const agreement = compareHistories(await this.#ledger.slot(), await this.#snapshot.read([]));
+    if (agreement.state !== 'lost' || !byAnother(agreement.reason)) return;
+    const warning =
+      'another deployment, with another Redis, writes to this mirror too, and each takes it from the other: stop one of them';
+    this.#trouble.met(new UserFacingError(warning), 'keep the mirror');
+    await sleep(patienceMs, signal);
+    if (signal.aborted) throw new Stopping('the service is stopping');
+  }
 
   async #process(job: Job<unknown, unknown>): Promise<unknown> {
     let message: Message;
