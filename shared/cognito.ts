@@ -8,6 +8,7 @@ import {
   DescribeUserPoolCommand,
   ListUsersCommand,
 } from '@aws-sdk/client-cognito-identity-provider';
+import type { AwsKeys } from './foreign-server.ts';
 import type { CognitoUser } from './user.ts';
 
 export interface Page {
@@ -35,12 +36,15 @@ export interface CognitoSettings {
   readonly poolId: string;
   readonly region: string | null;
   readonly endpoint: string | null;
+  /** null or absent: the SDK's own chain finds them. */
+  readonly credentials?: AwsKeys | null;
 }
 
-export function connectUserPool({ poolId, region, endpoint }: CognitoSettings): UserPool {
+export function connectUserPool({ poolId, region, endpoint, credentials = null }: CognitoSettings): UserPool {
   const client = new CognitoIdentityProviderClient({
     ...(region === null ? {} : { region }),
     ...(endpoint === null ? {} : { endpoint }),
+    ...(credentials === null ? {} : { credentials }),
     maxAttempts: 1,
     requestHandler: {
       connectionTimeout: CONNECT_TIMEOUT_MS,

@@ -16,6 +16,8 @@ export interface Needs {
   readonly eventQueue?: boolean;
   /** Delivers where a target is set: `run`. */
   readonly delivers?: boolean;
+  /** Asks Cognito, and so needs the keys where a foreign server holds them. */
+  readonly keys?: boolean;
 }
 
 interface Notes {
@@ -123,7 +125,7 @@ function warnOf(pool: PoolSettings, warnings: string[]): void {
 }
 
 /** Two pools can't share a mirror, nor one pool two mirrors in one database: its slot is one row there. */
-function checkApart(pools: readonly PoolSettings[], problems: string[]): void {
+export function checkApart(pools: readonly PoolSettings[], problems: string[]): void {
   const owners = new Map<string, string>();
   const slots = new Set<string>();
   for (const { poolId, foreignServer, databaseUrl, targetTable } of pools) {

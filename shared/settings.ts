@@ -2,6 +2,7 @@
  * All settings, checked together before anything connects: from the environment, files that it names, and a YAML file.
  */
 import { readFileSync } from 'node:fs';
+import type { AwsKeys } from './foreign-server.ts';
 import { SETTINGS, type Setting, type SettingName, type SettingValue } from './settings-schema.ts';
 import {
   type ConfigFile,
@@ -31,6 +32,8 @@ export interface PoolSettings {
   readonly endpoints: { readonly cognito: string | null; readonly sqs: string | null; readonly events: string | null };
   /** A Wrappers server in the database that gives pool, Region and keys; then `poolId` is '' until it has been read. */
   readonly foreignServer: string | null;
+  /** The keys of that server, for Cognito alone; null: the SDK's own chain. */
+  readonly credentials: AwsKeys | null;
   readonly databaseUrl: string;
   readonly databaseAuth: 'rds-iam' | null;
   readonly targetTable: TableName;
@@ -101,9 +104,7 @@ export interface LoadOptions {
   readonly readFile?: ReadFile;
 }
 
-/**
- * @throws SettingsError with every problem there is
- */
+/** @throws SettingsError with every problem there is */
 export function loadSettings(env: Env, options: LoadOptions = {}): Settings {
   const { needs = {}, readFile = (path: string) => readFileSync(path, 'utf8') } = options;
   const problems: string[] = [];
@@ -226,6 +227,7 @@ function poolSettings(values: Values, env: Env, webhooks: readonly WebhookSettin
       events: values.get('AWS_ENDPOINT_URL_CLOUDWATCH_EVENTS') ?? anywhere,
     },
     foreignServer: values.get('COGNITO_FOREIGN_SERVER'),
+    credentials: null,
     databaseUrl: values.get('DATABASE_URL'),
     databaseAuth: values.get('DATABASE_AUTH'),
     targetTable: values.get('TARGET_TABLE'),

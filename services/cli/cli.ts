@@ -5,12 +5,13 @@ import { readFileSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { classify, oneLine, safeError, UserFacingError } from '../../shared/errors.ts';
 import { createLog, type Logger, maskUrls } from '../../shared/log.ts';
-import { loadSettings, type Settings, SettingsError } from '../../shared/settings.ts';
+import { loadSettings, type Needs, type Settings, SettingsError } from '../../shared/settings.ts';
 import { settingsHelp } from '../../shared/settings-reference.ts';
 import type { Env } from '../../shared/settings-source.ts';
 import type { Shutdown } from '../../shared/shutdown.ts';
 import type { CommandSpec, Output } from './command.ts';
 import { COMMANDS } from './commands.ts';
+import { readForeignPools } from './foreign-pools.ts';
 import { type Asked, createProgram } from './program.ts';
 
 const FAILED = 1;
@@ -69,8 +70,10 @@ async function runCommand({ spec, options, args, pool }: Asked, cli: CliOptions)
   const { env, stdout, stderr, shutdown } = cli;
   const { signal } = shutdown;
   let settings: Settings;
+  const needs = needsOf(spec, options);
   try {
-    settings = loadSettings(env, { needs: spec.needs, pool });
+    settings = loadSettings(env, { needs, pool });
+    if (spec.serves !== true) settings = await readForeignPools(settings, needs);
   } catch (error) {
     return fail(error, cli);
   }
@@ -84,6 +87,17 @@ async function runCommand({ spec, options, args, pool }: Asked, cli: CliOptions)
     if (signal.aborted && classify(error).kind === 'interrupted') return 0;
     return fail(error, cli, settings);
   }
+}
+
+/** The command's own, and those of the options that were given. */
+function needsOf({ needs, options = [] }: CommandSpec, given: Asked['options']): Needs {
+  const named = (flags: string) =>
+    flags
+      .split(' ')[0]
+      ?.slice(2)
+      .replaceAll(/-([a-z])/g, (_, letter) => letter.toUpperCase()) ?? '';
+  const extra = options.filter(({ flags }) => given[named(flags)] !== undefined).map((option) => option.needs);
+  return Object.assign({}, needs, ...extra);
 }
 
 function listen(shutdown: Shutdown, log: Logger): void {

@@ -37,6 +37,8 @@ export interface CommandOption {
   readonly description: string;
   /** @throws BadUsage */
   readonly parse?: (text: string, previous: unknown) => unknown;
+  /** What the command can't do without where it is given. */
+  readonly needs?: Needs;
 }
 
 export interface CommandSpec {
@@ -47,6 +49,8 @@ export interface CommandSpec {
   readonly args?: string;
   readonly options?: readonly CommandOption[];
   readonly needs: Needs;
+  /** Runs until a signal, and waits for a Postgres that is away: then it reads a foreign server itself (`serve`). */
+  readonly serves?: true;
   /** Imported only when it is asked for: a start takes no longer than its own command. */
   readonly load: () => Promise<Command>;
 }

@@ -3,6 +3,8 @@ import { type Lsn, parseLsn } from '../../shared/lsn.ts';
 import { BadUsage, type CommandSpec } from './command.ts';
 
 const SOURCE = { pool: true, redis: true } as const;
+/** Reads the pool itself, and writes the mirror. */
+const BOTH = { ...SOURCE, database: true, keys: true } as const;
 
 function wholeNumber(least: number, most: number): (text: string) => number {
   return (text) => {
@@ -37,38 +39,50 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'migrate',
     description: 'Create or upgrade the database objects; safe to run by many at once',
-    options: [{ flags: '--roles', description: 'also make the roles cognito_feed_writer, _reader and _publisher' }],
+    options: [
+      { flags: '--roles', description: 'also make the roles cognito_feed_writer, _reader and _publisher' },
+      {
+        flags: '--replace-foreign-table',
+        description: 'fill the mirror beside the Wrappers foreign table of that name, then put it in its place',
+        needs: BOTH,
+      },
+      { flags: '--restore-foreign-table', description: 'put that foreign table back, and the mirror aside' },
+    ],
     needs: { database: true },
     load: async () => (await import('./commands/migrate.ts')).migrate,
   },
   {
     name: 'sync',
     description: 'Scan once, now, and apply what it finds; exit 3 if deletes are held',
-    needs: { ...SOURCE, database: true },
+    needs: BOTH,
     load: async () => (await import('./commands/sync.ts')).sync,
   },
   {
     name: 'run',
     description: 'Poller, writer and, where a target is set, publisher in one process',
-    needs: { ...SOURCE, database: true, delivers: true },
+    needs: { ...BOTH, delivers: true },
+    serves: true,
     load: async () => (await import('./commands/run.ts')).run,
   },
   {
     name: 'poller',
     description: 'Read the pool and queue its changes',
-    needs: SOURCE,
+    needs: { ...SOURCE, keys: true },
+    serves: true,
     load: async () => (await import('./commands/poller.ts')).poller,
   },
   {
     name: 'writer',
     description: 'Apply queued changes to the mirror',
     needs: { ...SOURCE, database: true },
+    serves: true,
     load: async () => (await import('./commands/writer.ts')).writer,
   },
   {
     name: 'publisher',
     description: 'Deliver changes to EventBridge and webhooks',
     needs: { pool: true, database: true, changeLog: true, target: true },
+    serves: true,
     load: async () => (await import('./commands/publisher.ts')).publisher,
   },
   {
@@ -107,7 +121,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { flags: '--username <username>', description: 'a user by username; may be given again', parse: oneMore },
       { flags: '--sub <sub>', description: 'a user by sub; may be given again', parse: oneMore },
     ],
-    needs: { ...SOURCE, database: true },
+    needs: BOTH,
     load: async () => (await import('./commands/refresh.ts')).refresh,
   },
   {
@@ -124,7 +138,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { flags: '--json', description: 'as one JSON document' },
       { flags: '--repair', description: 'put right what differs, by a resync and a scan, and compare again' },
     ],
-    needs: { ...SOURCE, database: true },
+    needs: BOTH,
     load: async () => (await import('./commands/verify.ts')).verify,
   },
   {
@@ -136,7 +150,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'deletes release',
     description: 'Prove each held delete again, whatever the guard says, and delete those who are gone',
-    needs: { ...SOURCE, database: true },
+    needs: BOTH,
     load: async () => (await import('./commands/deletes-release.ts')).deletesRelease,
   },
   {

@@ -56,8 +56,8 @@ async function compareWith(
   postgres: pg.Pool,
   redis: Redis,
 ): Promise<Comparison> {
-  const { poolId, region, endpoints } = pool;
-  const userPool = connectUserPool({ poolId, region, endpoint: endpoints.cognito });
+  const { poolId, region, endpoints, credentials } = pool;
+  const userPool = connectUserPool({ poolId, region, endpoint: endpoints.cognito, credentials });
   const bar = progressBar(stderr, poolId);
   try {
     setMaxListeners(0, signal);
