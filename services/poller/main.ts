@@ -128,9 +128,9 @@ export async function runPoller(
 }
 
 function openPool(pool: PoolSettings, redis: Redis, requestsPerSecond: number): { userPool: UserPool; budget: Budget } {
-  const { poolId, region, endpoints } = pool;
+  const { poolId, region, endpoints, credentials } = pool;
   return {
-    userPool: connectUserPool({ poolId, region, endpoint: endpoints.cognito }),
+    userPool: connectUserPool({ poolId, region, endpoint: endpoints.cognito, credentials }),
     budget: new Budget(redis, region ?? 'default', requestsPerSecond),
   };
 }
