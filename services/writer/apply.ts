@@ -162,9 +162,9 @@ async function applyRound(batch: Batch, changes: readonly Change[], doors: Apply
       // A copy, made by hand, of a row that stands elsewhere: known by a stand-in, and the sub in it is not its own.
       const change = kept[n]?.change;
       if (change?.kind !== 'delete' || !isStandIn(change.sub) || row.sub === null) continue;
-      if (row.sub === subsUnder.get(change.username) && ![undefined, change.username].includes(homes.get(row.sub))) {
+      const home = homes.get(row.sub);
+      if (row.sub === subsUnder.get(change.username) && home !== undefined && home !== change.username)
         mirrored.set(n, { ...row, copy: true });
-      }
     }
     const planned = plan(kept, {
       mirrored,
