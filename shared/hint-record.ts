@@ -26,7 +26,7 @@ export type HintOutcome = (typeof HINT_OUTCOMES)[number];
 /** From Cognito's last-modified time to the commit: upper bounds in milliseconds. What is slower stands in `count` alone. */
 export const LATENCY_BOUNDS_MS = [500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 1_800_000] as const;
 /** An older date says nothing about how fast a refresh was: the change was one that doesn't move it. */
-const MEANINGLESS_MS = 60 * 60_000;
+export const MEANINGLESS_MS = 60 * 60_000;
 
 const lane = z.object({ status: z.string(), at: z.number(), givenUp: z.string().nullable(), users: z.number() });
 /** The last walk of a hot lane. `givenUp`: why it was, in a line; null where it came to its end. `at`: milliseconds, Redis's clock. */

@@ -22,8 +22,8 @@ const REQUEST_SECONDS = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 15];
 const APPLY_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** From a pool of one page to one of ten million users, which takes 93 minutes at AWS's quota. */
 const SCAN_SECONDS = [1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200];
-/** From a hint to what it led to, applied. */
-const REFRESH_SECONDS = [0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 300];
+/** The bounds of hint-record.ts. */
+const REFRESH_SECONDS = [0.5, 1, 2, 5, 10, 30, 60, 300, 1800];
 
 /** By the names that the code uses. */
 export const METRIC = {
@@ -51,7 +51,7 @@ export const METRIC = {
   batches: {
     type: 'counter',
     name: 'cognito_feed_batches_total',
-    help: 'Batches taken from the queue, by outcome: committed, no_news (nothing in them was new), dropped (some changes came too late to count).',
+    help: 'Batches done, by outcome: committed, no_news (nothing in them was new), dropped (some changes came too late to count).',
     labels: ['pool', 'outcome'],
     service: 'writer',
   },
@@ -166,29 +166,29 @@ export const METRIC = {
   paused: {
     type: 'gauge',
     name: 'cognito_feed_paused',
-    help: '1 while scanning holds back because too much waits for the writer or Redis is nearly full, else 0.',
+    help: 'Chains of pages that hold back now, because too much waits for the writer or Redis is nearly full; 0: none does.',
     labels: ['pool'],
     service: 'poller',
   },
   refreshHints: {
     type: 'counter',
     name: 'cognito_feed_refresh_hints_total',
-    help: 'Hints that a user may have changed, by source: sqs, http, command, lane.',
-    labels: ['pool', 'source'],
-    service: 'poller',
+    help: 'Hints that a user may have changed, by source (cli, http, sqs, lane) and what became of them. Counted in Redis by the whole deployment: every writer gives the same, so take the max of them.',
+    labels: ['pool', 'source', 'outcome'],
+    service: 'writer',
   },
   refreshSeconds: {
     type: 'histogram',
-    name: 'cognito_feed_refresh_duration_seconds',
-    help: 'From a hint taken to what it led to, applied.',
+    name: 'cognito_feed_refresh_latency_seconds',
+    help: "What a refresh found: from Cognito's last-modified date to the commit.",
     labels: ['pool'],
-    service: 'poller',
+    service: 'writer',
     buckets: REFRESH_SECONDS,
   },
   deliveries: {
     type: 'counter',
     name: 'cognito_feed_deliveries_total',
-    help: 'Deliveries to a target, by outcome: accepted, retried (it will be tried again), dead (given up).',
+    help: 'Tries to deliver a change, by outcome: delivered, failed (it is tried again), refused (a dead letter).',
     labels: ['pool', 'target', 'outcome'],
     service: 'publisher',
   },
@@ -202,7 +202,7 @@ export const METRIC = {
   publisherLagSeconds: {
     type: 'gauge',
     name: 'cognito_feed_publisher_lag_seconds',
-    help: "Age of the oldest change that a target has not been given yet; 0: none waits. Only the target's active publisher gives it.",
+    help: 'Age of the oldest change in the log that a target has not been given yet; 0: none waits.',
     labels: ['pool', 'target'],
     service: 'publisher',
   },

@@ -1,8 +1,8 @@
 /**
  * What the long-running commands share: the HTTP server beside the work, and the work named for the shutdown's deadline.
  */
-import { collectDefaultMetrics, Registry } from 'prom-client';
 import { type HttpRoute, startHttp } from '../../shared/http.ts';
+import { createProcessMetrics, type Metrics } from '../../shared/metrics.ts';
 import { Readiness } from '../../shared/readiness.ts';
 import type { CommandContext } from './command.ts';
 
@@ -13,13 +13,12 @@ import type { CommandContext } from './command.ts';
 export async function serve(
   { settings, log, shutdown }: CommandContext,
   name: string,
-  work: (readiness: Readiness) => Promise<void>,
+  work: (readiness: Readiness, metrics: Metrics) => Promise<void>,
   routes: readonly HttpRoute[] = [],
 ): Promise<number> {
   for (const warning of settings.warnings) log.warn(warning);
   const readiness = new Readiness();
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: 'cognito_feed_' });
+  const metrics = createProcessMetrics();
   const http =
     settings.httpPort === null
       ? null
@@ -27,7 +26,7 @@ export async function serve(
           {
             host: settings.httpHost,
             port: settings.httpPort,
-            metrics: registry,
+            metrics: { contentType: metrics.contentType, metrics: () => metrics.scrape() },
             notReady: () => readiness.reasons(),
             routes,
           },
@@ -35,7 +34,7 @@ export async function serve(
         );
   const done = shutdown.underWay(name);
   try {
-    await work(readiness);
+    await work(readiness, metrics);
   } finally {
     done();
     await http?.close();

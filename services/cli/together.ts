@@ -31,12 +31,12 @@ export async function runTogether(
     services.push(service);
   };
   // First those that say at once that they are not ready.
-  begin(runWriter(settings, log.child({ service: 'writer' }), stop, readiness));
+  begin(runWriter(settings, log.child({ service: 'writer' }), stop, readiness, options.metrics));
   begin(runPoller(settings, log.child({ service: 'poller' }), stop, readiness, options));
   // The SDK's client for EventBridge is loaded only by who delivers.
   const publisher = options.delivers === true ? await import('../publisher/main.ts') : null;
   if (publisher?.hasTargets(settings))
-    begin(publisher.runPublisher(settings, log.child({ service: 'publisher' }), stop, readiness));
+    begin(publisher.runPublisher(settings, log.child({ service: 'publisher' }), stop, readiness, {}, options.metrics));
   const outcomes = await Promise.allSettled(services);
   for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
 }

@@ -73,8 +73,16 @@ export class Budget {
   readonly #redis: Redis;
   readonly #key: string;
   readonly #requestsPerSecond: number;
+  readonly #onTaken: (purpose: Purpose) => void;
 
-  constructor(redis: Redis, region: string, requestsPerSecond: number) {
+  /** @param onTaken told of each place that is taken */
+  constructor(
+    redis: Redis,
+    region: string,
+    requestsPerSecond: number,
+    onTaken: (purpose: Purpose) => void = () => undefined,
+  ) {
+    this.#onTaken = onTaken;
     this.#redis = redis;
     this.#key = keys.budget(region);
     this.#requestsPerSecond = requestsPerSecond;
@@ -92,7 +100,9 @@ export class Budget {
       const place = asked + Number(wait);
       await sleep(Math.max(0, place - performance.now()), signal);
       signal.throwIfAborted();
-      if (granted === 1 && performance.now() - place <= LATE_MS) return;
+      if (granted !== 1 || performance.now() - place > LATE_MS) continue;
+      this.#onTaken(purpose);
+      return;
     }
   }
 

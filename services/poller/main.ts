@@ -7,6 +7,7 @@ import { sleep } from '../../shared/clock.ts';
 import { connectUserPool, type UserPool } from '../../shared/cognito.ts';
 import type { MirrorTag } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
+import { createMetrics, type Metrics } from '../../shared/metrics.ts';
 import type { Readiness } from '../../shared/readiness.ts';
 import { createRedisClient, Redis } from '../../shared/redis.ts';
 import { watchConnection } from '../../shared/redis-watch.ts';
@@ -16,6 +17,7 @@ import { Trouble } from '../../shared/trouble.ts';
 import { Budget } from './budget.ts';
 import { consumeEvents } from './event-consumer.ts';
 import { Inbox } from './inbox.ts';
+import { measured } from './measured-pool.ts';
 import { MirrorPoller } from './mirror-poller.ts';
 
 const LOOK_EVERY_MS = 500;
@@ -40,6 +42,7 @@ export interface PollerOptions {
   readonly listens?: boolean;
   /** Where hints over HTTP arrive; it is opened here. */
   readonly inbox?: Inbox;
+  readonly metrics?: Metrics;
 }
 
 /** Runs until the signal. */
@@ -48,11 +51,19 @@ export async function runPoller(
   log: Logger,
   signal: AbortSignal,
   readiness?: Readiness,
-  { patienceMs = PATIENCE_MS, conducts = true, listens = true, inbox = new Inbox() }: PollerOptions = {},
+  {
+    patienceMs = PATIENCE_MS,
+    conducts = true,
+    listens = true,
+    inbox = new Inbox(),
+    metrics = createMetrics(),
+  }: PollerOptions = {},
 ): Promise<void> {
   const redis = new Redis(createRedisClient({ url: settings.redisUrl, ca: settings.redisCa }));
   watchConnection(redis, signal, log, readiness);
-  const doors = new Map(settings.pools.map((pool) => [pool.poolId, openPool(pool, redis, settings.requestsPerSecond)]));
+  const doors = new Map(
+    settings.pools.map((pool) => [pool.poolId, openPool(pool, redis, settings.requestsPerSecond, metrics)]),
+  );
   const running = new Map<MirrorTag, Running>();
   inbox.open(new Set(settings.pools.map(({ poolId }) => poolId)), () =>
     [...running.values()].flatMap(({ pool, poller }) => {
@@ -108,6 +119,7 @@ export async function runPoller(
         patienceMs,
         conducts,
         listens,
+        metrics,
       });
       const stop = new AbortController();
       const done = poller.run(stop.signal).finally(() => running.delete(tag));
@@ -127,11 +139,20 @@ export async function runPoller(
   }
 }
 
-function openPool(pool: PoolSettings, redis: Redis, requestsPerSecond: number): { userPool: UserPool; budget: Budget } {
+function openPool(
+  pool: PoolSettings,
+  redis: Redis,
+  requestsPerSecond: number,
+  metrics: Metrics,
+): { userPool: UserPool; budget: Budget } {
   const { poolId, region, endpoints, credentials } = pool;
+  const place = { region: region ?? 'default' };
+  metrics.budgetLimit.set(place, requestsPerSecond);
   return {
-    userPool: connectUserPool({ poolId, region, endpoint: endpoints.cognito, credentials }),
-    budget: new Budget(redis, region ?? 'default', requestsPerSecond),
+    userPool: measured(connectUserPool({ poolId, region, endpoint: endpoints.cognito, credentials }), poolId, metrics),
+    budget: new Budget(redis, place.region, requestsPerSecond, (purpose) =>
+      metrics.budgetUsed.inc({ ...place, purpose }),
+    ),
   };
 }
 

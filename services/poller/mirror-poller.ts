@@ -9,6 +9,7 @@ import type { UserPool } from '../../shared/cognito.ts';
 import { classify, oneLine, UserFacingError } from '../../shared/errors.ts';
 import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
+import type { Metrics } from '../../shared/metrics.ts';
 import { closeQueue, closeWorker, createQueue, createWorker } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
 import { readScans, readSharding, recordEnd, recordEstimate, recordSharding } from '../../shared/scan-record.ts';
@@ -44,6 +45,7 @@ export interface MirrorPollerOptions {
   readonly conducts: boolean;
   /** Whether it walks hot lanes. */
   readonly listens: boolean;
+  readonly metrics: Metrics;
 }
 
 const LOOK_EVERY_MS = 500;
@@ -99,8 +101,10 @@ export class MirrorPoller {
       pool: settings.poolId,
       maxQueuedChanges: settings.maxQueuedChanges,
       signal,
-      onPause: (paused) =>
-        log.warn(paused ? 'too many changes wait for the writer: holding back' : 'the writer has caught up: going on'),
+      onPause: (paused) => {
+        log.warn(paused ? 'too many changes wait for the writer: holding back' : 'the writer has caught up: going on');
+        this.#options.metrics.paused.inc({ pool: settings.poolId }, paused ? 1 : -1);
+      },
     });
     const reader = this.#reader(signal);
     const onError = (error: Error, jobId: string | null) => {
@@ -213,9 +217,17 @@ export class MirrorPoller {
     await this.#learnSharding(result);
     if (result.complete) await this.#window().scanned(result.floor);
     const { complete, reason, ...rest } = result;
+    this.#count(result);
     if (complete) log.info(rest, 'scan complete');
     else log.warn({ ...rest, reason }, `scan incomplete: ${reason}`);
     return result;
+  }
+
+  #count({ complete, seconds }: ScanResult): void {
+    const { metrics, settings } = this.#options;
+    const pool = settings.poolId;
+    metrics.scans.inc({ pool, outcome: complete ? 'complete' : 'incomplete' });
+    if (complete) metrics.scanSeconds.observe({ pool }, seconds);
   }
 
   /** Large pools are cut, by what the last scan saw and by Cognito's estimate; every so often one scan of the whole pool proves the shards. */

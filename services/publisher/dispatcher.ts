@@ -23,6 +23,8 @@ export interface DispatcherDoors {
   /** Whether this publisher still holds the lease. */
   readonly mayDeliver: () => boolean;
   readonly log: Logger;
+  /** Told how each try ended. */
+  readonly onOutcome?: (kind: Exclude<Outcome['kind'], 'interrupted'>) => void;
 }
 
 /** A receiver that fails is news once in so long. */
@@ -129,6 +131,7 @@ export class Dispatcher {
 
   #settle(delivery: Delivery, outcome: Exclude<Outcome, { kind: 'interrupted' }>, startedAt: number): void {
     const { backlog, schedule, random, wallClock } = this.#doors;
+    this.#doors.onOutcome?.(outcome.kind);
     delivery.tries++;
     delivery.firstTriedAt ??= startedAt;
     if (outcome.kind === 'delivered') {

@@ -7,18 +7,23 @@ import type pg from 'pg';
 import { backOffMs, sleep } from '../../shared/clock.ts';
 import { classify, oneLine, UserFacingError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import { createMetrics, type Metrics } from '../../shared/metrics.ts';
 import { closePostgres, connectPostgres, withClient } from '../../shared/postgres.ts';
 import { checkMigrations, checkServer } from '../../shared/postgres-check.ts';
 import type { Readiness } from '../../shared/readiness.ts';
 import type { PoolSettings, Settings } from '../../shared/settings.ts';
+import { machineClock } from '../../shared/shutdown.ts';
 import type { Target } from './delivery.ts';
 import { createEventBusTarget } from './event-bus-target.ts';
+import { watchLag } from './lag.ts';
 import { type PublisherTuning, TargetPublisher } from './target-publisher.ts';
 import { createWebhookTarget } from './webhook-target.ts';
 
 const RETRY_FIRST_MS = 250;
 const RETRY_MOST_MS = 10_000;
 const READINESS_EVERY_MS = 500;
+/** After a signal: deliveries under way get 5 s, the last position the rest; a Postgres that doesn't answer by then is left. */
+const POSTGRES_LEFT_AFTER_MS = 7_000;
 /** A page, a checkpoint, and rows that are read again. */
 const CONNECTIONS = 4;
 
@@ -36,11 +41,12 @@ export async function runPublisher(
   signal: AbortSignal,
   readiness?: Readiness,
   tuning: PublisherTuning = {},
+  metrics: Metrics = createMetrics(),
 ): Promise<void> {
   const failure = new AbortController();
   const stop = AbortSignal.any([signal, failure.signal]);
   const pools = settings.pools.map((pool) =>
-    runPool(pool, log.child({ pool: pool.poolId }), stop, readiness, tuning).catch((error: unknown) => {
+    runPool(pool, log.child({ pool: pool.poolId }), stop, readiness, tuning, metrics).catch((error: unknown) => {
       failure.abort();
       throw error;
     }),
@@ -55,6 +61,7 @@ async function runPool(
   signal: AbortSignal,
   readiness: Readiness | undefined,
   tuning: PublisherTuning,
+  metrics: Metrics,
 ): Promise<void> {
   const targets = targetsOf(settings, tuning);
   if (targets.length === 0) return;
@@ -67,6 +74,8 @@ async function runPool(
     max: CONNECTIONS,
     onConnectionLost: (error) => log.debug({ err: error }, 'an idle connection to Postgres ended'),
   });
+  const leave = () => machineClock.after(POSTGRES_LEFT_AFTER_MS, () => void closePostgres(postgres, 0));
+  signal.addEventListener('abort', leave, { once: true });
   try {
     const waiting = (error: unknown) => {
       for (const { name } of targets) readiness?.fails(condition(name), oneLine(error));
@@ -77,7 +86,7 @@ async function runPool(
     const publishers = targets.map(
       (target) =>
         new TargetPublisher({
-          ...{ pool: settings.poolId, target, postgres, holder, tuning },
+          ...{ pool: settings.poolId, target, postgres, holder, tuning, metrics },
           log: log.child({ target: target.name }),
         }),
     );
@@ -89,12 +98,17 @@ async function runPool(
         else readiness?.fails(name, trouble);
       });
     }, READINESS_EVERY_MS);
+    const names = targets.map(({ name }) => name);
     try {
-      await Promise.all(publishers.map((publisher) => publisher.run(signal)));
+      await Promise.all([
+        ...publishers.map((publisher) => publisher.run(signal)),
+        watchLag({ pool: settings.poolId, targets: names, postgres, log, metrics }, signal),
+      ]);
     } finally {
       clearInterval(watch);
     }
   } finally {
+    signal.removeEventListener('abort', leave);
     for (const target of targets) target.close();
     await closePostgres(postgres);
   }

@@ -8,6 +8,7 @@ import { CannotFollow, ChangeLogReader, idleMs, WHOLE_COMMIT } from '../../share
 import { backOffMs, sleep } from '../../shared/clock.ts';
 import { classify, oneLine } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import type { Metrics } from '../../shared/metrics.ts';
 import { machineClock } from '../../shared/shutdown.ts';
 import { BACKLOG_LIMITS, Backlog, type BacklogLimits, type Checkpoint } from './backlog.ts';
 import type { Delivery, Target } from './delivery.ts';
@@ -35,6 +36,7 @@ export interface TargetPublisherOptions {
   readonly holder: string;
   readonly log: Logger;
   readonly tuning?: PublisherTuning;
+  readonly metrics?: Metrics;
 }
 
 const LEASE_MS = 10_000;
@@ -96,7 +98,7 @@ export class TargetPublisher {
 
   /** Steps 2 to 8. @throws LeaseLost, CannotFollow, or what Postgres throws for longer than a lease */
   async #deliver(lease: Lease, signal: AbortSignal): Promise<void> {
-    const { pool, target, postgres, log, tuning = {} } = this.#options;
+    const { pool, target, postgres, log, tuning = {}, metrics } = this.#options;
     const reader = new ChangeLogReader(postgres, pool);
     const backlog = new Backlog(lease.position, tuning.limits ?? BACKLOG_LIMITS);
     const dispatcher = new Dispatcher({
@@ -109,6 +111,7 @@ export class TargetPublisher {
       load: (position) => reader.at(position),
       mayDeliver: () => lease.valid,
       log,
+      onOutcome: (outcome) => metrics?.deliveries.inc({ pool, target: target.name, outcome }),
     });
     log.info({ ...lease.position }, 'delivering what follows this position');
     const failed = new AbortController();

@@ -7,6 +7,7 @@ import { backOffMs, sleep } from '../../shared/clock.ts';
 import { classify, oneLine, UserFacingError } from '../../shared/errors.ts';
 import type { MirrorTag } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
+import { createMetrics, type Metrics } from '../../shared/metrics.ts';
 import { closePostgres, connectPostgres, withClient } from '../../shared/postgres.ts';
 import { checkWriterDatabase } from '../../shared/postgres-check.ts';
 import type { Readiness } from '../../shared/readiness.ts';
@@ -14,6 +15,7 @@ import { createRedisClient, evictionWarning, Redis } from '../../shared/redis.ts
 import { watchConnection } from '../../shared/redis-watch.ts';
 import type { PoolSettings, Settings } from '../../shared/settings.ts';
 import { Trouble } from '../../shared/trouble.ts';
+import { MirrorGauges } from './mirror-gauges.ts';
 import { ensureSlot, identify } from './slot-setup.ts';
 import { MirrorWriter } from './writer.ts';
 
@@ -32,6 +34,7 @@ export async function runWriter(
   log: Logger,
   signal: AbortSignal,
   readiness?: Readiness,
+  metrics: Metrics = createMetrics(),
 ): Promise<void> {
   const redis = new Redis(createRedisClient({ url: settings.redisUrl, ca: settings.redisCa }));
   const failure = new AbortController();
@@ -40,7 +43,7 @@ export async function runWriter(
   try {
     await Promise.all(
       settings.pools.map((pool) =>
-        runMirror(pool, redis, log.child({ pool: pool.poolId }), stop, readiness).catch((error: unknown) => {
+        runMirror(pool, redis, log.child({ pool: pool.poolId }), stop, metrics, readiness).catch((error: unknown) => {
           failure.abort();
           throw error;
         }),
@@ -56,6 +59,7 @@ async function runMirror(
   redis: Redis,
   log: Logger,
   signal: AbortSignal,
+  metrics: Metrics,
   readiness?: Readiness,
 ): Promise<void> {
   const condition = `writer of ${settings.poolId}`;
@@ -76,7 +80,9 @@ async function runMirror(
     const tag = await patiently(() => prepare(postgres, settings, log), waiting, signal);
     if (tag === null) return;
     await patiently(async () => warnOfEviction(redis, log), waiting, signal);
-    const writer = new MirrorWriter({ settings, tag, postgres, redis, log, signal });
+    const writer = new MirrorWriter({ settings, tag, postgres, redis, log, signal, metrics });
+    const gauges = new MirrorGauges({ settings, tag, postgres, redis, log, metrics });
+    const looking = gauges.run(signal);
     const watch = setInterval(() => {
       const trouble = writer.trouble();
       if (trouble === null) readiness?.holds(condition);
@@ -86,6 +92,8 @@ async function runMirror(
       await writer.run();
     } finally {
       clearInterval(watch);
+      gauges.stop();
+      await looking;
     }
   } finally {
     await closePostgres(postgres);

@@ -11,6 +11,7 @@ import { UserFacingError } from '../../shared/errors.ts';
 import { recordLatencies } from '../../shared/hint-record.ts';
 import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
+import type { Metrics } from '../../shared/metrics.ts';
 import { closeWorker, createWorker } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
 import type { PoolSettings } from '../../shared/settings.ts';
@@ -24,6 +25,7 @@ import { byAnother, Rivals } from './rivals.ts';
 import { begin, hold, keepalive } from './scan-marks.ts';
 import { targetName } from './slot-setup.ts';
 import type { RedisSnapshotStore } from './snapshot-store.ts';
+import { countBatch, countCommit, observeLatencies } from './writer-metrics.ts';
 
 /** Between two looks whether slot and snapshot still agree, and two announcements. */
 const LOOK_EVERY_MS = 2_000;
@@ -43,6 +45,7 @@ export interface WriterOptions {
   readonly redis: Redis;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  readonly metrics: Metrics;
 }
 
 export class MirrorWriter {
@@ -143,6 +146,7 @@ export class MirrorWriter {
           { reason, users },
           event === 'begun' ? 'resync: a new timeline begins' : 'resync: the snapshot stands',
         );
+        if (event === 'begun') this.#options.metrics.resyncs.inc({ pool: this.#options.settings.poolId, reason });
       },
     };
     await this.#leaveToRival();
@@ -173,11 +177,13 @@ export class MirrorWriter {
       if (error.newer && Date.now() - job.timestamp < MAX_AGE_MS) throw error;
       return await this.#park(job, error);
     }
-    return await this.#untilDone(`apply a ${message.type}`, () => this.#handle(message));
+    const handled = () => this.#untilDone(`apply a ${message.type}`, () => this.#handle(message));
+    const { metrics, settings } = this.#options;
+    return await (message.type === 'batch' ? countBatch(metrics, settings.poolId, handled) : handled());
   }
 
   async #handle(message: Message): Promise<unknown> {
-    const { settings, log } = this.#options;
+    const { settings, log, metrics } = this.#options;
     switch (message.type) {
       case 'batch': {
         const applied = await apply(message, {
@@ -186,6 +192,7 @@ export class MirrorWriter {
           agree: this.#agree,
           newId: randomUUID,
           guard: { count: settings.deleteGuardCount, percent: settings.deleteGuardPercent },
+          onCommit: (commit) => countCommit(metrics, settings.poolId, commit),
         });
         log.debug({ scan: message.scan, ...applied }, 'batch applied');
         if (applied.held > 0) await this.#syncHeld();
@@ -221,11 +228,12 @@ export class MirrorWriter {
 
   /** How long what a refresh found took from Cognito to the commit. For show: the batch doesn't wait for it. */
   #recordLatencies({ changes }: Batch): void {
-    const { tag, redis } = this.#options;
+    const { settings, tag, redis, metrics } = this.#options;
     const now = Date.now();
     const latencies = changes.flatMap((change) =>
       change.kind === 'upsert' && change.row.updatedAt !== null ? [now - change.row.updatedAt] : [],
     );
+    observeLatencies(metrics, settings.poolId, latencies);
     recordLatencies(redis, tag, latencies).catch(() => undefined);
   }
 

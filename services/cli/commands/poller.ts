@@ -9,5 +9,10 @@ export function poller(context: CommandContext): Promise<number> {
   const { settings, log, signal } = context;
   const inbox = new Inbox();
   const routes = refreshRoutes(settings.refreshToken, inbox);
-  return serve(context, 'poller', (readiness) => runPoller(settings, log, signal, readiness, { inbox }), routes);
+  return serve(
+    context,
+    'poller',
+    (readiness, metrics) => runPoller(settings, log, signal, readiness, { inbox, metrics }),
+    routes,
+  );
 }

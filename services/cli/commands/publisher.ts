@@ -5,5 +5,7 @@ import { serve } from '../serve.ts';
 /** The publisher alone, until it is told to stop. */
 export function publisher(context: CommandContext): Promise<number> {
   const { settings, log, signal } = context;
-  return serve(context, 'publisher', (readiness) => runPublisher(settings, log, signal, readiness));
+  return serve(context, 'publisher', (readiness, metrics) =>
+    runPublisher(settings, log, signal, readiness, {}, metrics),
+  );
 }

@@ -10,5 +10,10 @@ export function run(context: CommandContext): Promise<number> {
   const inbox = new Inbox();
   const routes = refreshRoutes(settings.refreshToken, inbox);
   const work = { delivers: true, inbox };
-  return serve(context, 'run', (readiness) => runTogether(settings, log, signal, readiness, work), routes);
+  return serve(
+    context,
+    'run',
+    (readiness, metrics) => runTogether(settings, log, signal, readiness, { ...work, metrics }),
+    routes,
+  );
 }

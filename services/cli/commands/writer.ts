@@ -5,5 +5,5 @@ import { serve } from '../serve.ts';
 /** The writer alone, until it is told to stop. */
 export function writer(context: CommandContext): Promise<number> {
   const { settings, log, signal } = context;
-  return serve(context, 'writer', (readiness) => runWriter(settings, log, signal, readiness));
+  return serve(context, 'writer', (readiness, metrics) => runWriter(settings, log, signal, readiness, metrics));
 }
