@@ -1,8 +1,9 @@
 /** Who delivers, from where, and over what outages: lease, fence, positions, privileges. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { commitChanges, type WrittenChange } from './change-log-rows.ts';
 import { PublishedFeed } from './publisher-here.ts';
+import { startPostgres } from './servers/postgres.ts';
 import { until } from './until.ts';
 import { expectOrder, WebhookReceiver } from './webhook-receiver.ts';
 
@@ -143,5 +144,23 @@ test('the publisher needs no more than its role', async () => {
     await feed.database.drop();
     const admin = await PublishedFeed.start();
     await admin.postgres.query(`drop role ${role}`);
+  }
+});
+
+test('stops in time though Postgres is frozen and a receiver never answers', async () => {
+  const server = await startPostgres();
+  onTestFinished(() => server.stop());
+  const feed = await PublishedFeed.start(server.url());
+  const receiver = await WebhookReceiver.start(() => 'silence');
+  const publisher = await feed.run(receiver.url);
+  await commitChanges(feed.postgres, [update('a')]);
+  await until('a delivery', () => receiver.received.length === 1);
+  server.pause();
+  try {
+    const stoppedAt = performance.now();
+    await publisher.stop();
+    expect(performance.now() - stoppedAt).toBeLessThan(9_000);
+  } finally {
+    server.resume();
   }
 });
