@@ -58,8 +58,9 @@ export async function recordEstimate(redis: Redis, tag: MirrorTag, scan: string,
   await redis.client.hset(keys.progress(tag, scan), 'estimate', users ?? '');
 }
 
-export async function recordBegin(redis: Redis, tag: MirrorTag, scan: CurrentScan): Promise<void> {
-  await redis.client.hset(keys.scans(tag), 'current', JSON.stringify(scan));
+/** @returns whether it is the current scan now; false: another one is */
+export async function recordBegin(redis: Redis, tag: MirrorTag, scan: CurrentScan): Promise<boolean> {
+  return (await redis.client.hsetnx(keys.scans(tag), 'current', JSON.stringify(scan))) === 1;
 }
 
 /** KEYS: the record. ARGV: the scan's id, when it ended, its outcome or ''. A scan that is no longer the current one changes nothing. */

@@ -55,11 +55,14 @@ export class Conductor {
     return await this.#begin(timeline, floor);
   }
 
-  /** The record first: a crash between the two leaves a record without a job, which the next look clears. */
-  async #begin(timeline: string, floor: number): Promise<string> {
+  /**
+   * The record first: a crash between the two leaves a record without a job, which the next look clears. null: whoever has the lease by now has
+   * begun one, while this replica was stopped.
+   */
+  async #begin(timeline: string, floor: number): Promise<string | null> {
     const { redis, tag, pool, scans } = this.#options;
     const id = randomUUID();
-    await recordBegin(redis, tag, { id, timeline, floor });
+    if (!(await recordBegin(redis, tag, { id, timeline, floor }))) return null;
     const job: ScanJob = { pool, timeline, floor, step: 'begin' };
     await scans.add('scan', job, jobOptions(id));
     return id;

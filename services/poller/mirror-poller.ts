@@ -29,7 +29,7 @@ import { exactLook, prove, type Suspect } from './proof.ts';
 import { Refreshing } from './refreshing.ts';
 import { RELEASES, type ReleaseDoors, type ReleaseJob, type ReleaseResult, release } from './release.ts';
 import { childrenOf, conduct, type ScanJob, type ScanResult, type ShardResult } from './scan.ts';
-import { Seen } from './seen.ts';
+import { MarksForgotten, Seen } from './seen.ts';
 import { type ShardPlan, walk } from './shard.ts';
 
 export interface MirrorPollerOptions {
@@ -205,6 +205,7 @@ export class MirrorPoller {
         try {
           return await this.#missing(data, scan, parent, outbox, reader);
         } catch (error) {
+          if (error instanceof MarksForgotten) return error.message;
           if (!(error instanceof PoolFailure)) throw error;
           this.#troubled(error.cause, 'prove who is missing');
           return oneLine(error.cause);

@@ -49,6 +49,14 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 1
 `;
 
+/** KEYS: the progress, a group. The progress is there as long as the marks are: they are forgotten together, and expire last. */
+const MARKS_LUA = `return {redis.call('EXISTS', KEYS[1]), redis.call('GET', KEYS[2])}`;
+
+/** The scan has ended, in the hands of another replica while this one was stopped; or it stood still for too long. */
+export class MarksForgotten extends Error {
+  override readonly name = 'MarksForgotten';
+}
+
 export class Seen {
   readonly #redis: Redis;
   readonly #tag: MirrorTag;
@@ -102,6 +110,7 @@ export class Seen {
 
   /**
    * The users of the snapshot that the scan has not seen, as far as their entries are older than its floor.
+   * @throws MarksForgotten where that is not known any more: everybody would seem to be missing
    */
   async *missing(
     snapshot: SnapshotReader,
@@ -123,7 +132,10 @@ export class Seen {
   }
 
   async #marks(group: number): Promise<Set<string>> {
-    const all = (await this.#redis.client.getBuffer(keys.seen(this.#tag, this.#scan, group))) ?? Buffer.alloc(0);
+    const names = [keys.progress(this.#tag, this.#scan), keys.seen(this.#tag, this.#scan, group)];
+    const [noted, marked] = (await this.#redis.script(MARKS_LUA, names, [])) as [number, Buffer | null];
+    if (noted === 0) throw new MarksForgotten('whom the scan has seen is forgotten');
+    const all = marked ?? Buffer.alloc(0);
     const marks = new Set<string>();
     for (let at = 0; at < all.length; at += MARK_BYTES) marks.add(all.toString('latin1', at, at + MARK_BYTES));
     return marks;

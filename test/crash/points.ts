@@ -7,6 +7,7 @@ const isPoint = (args: readonly string[]): boolean =>
   args[2]?.endsWith(':snapshot') === true && args.includes('generation');
 const isNote = (args: readonly string[]): boolean =>
   /:scan:[^:]+$/.test(args[2] ?? '') && args.some((arg) => arg.startsWith('{"token"'));
+const isMarks = (arg: string): boolean => arg.endsWith(':seen:1');
 const isScript = (name: string): boolean => /^eval(sha)?$/i.test(name);
 
 /** @param die kills this process, at the hit that the test asks for */
@@ -23,12 +24,30 @@ export const POINTS = {
     asked: (operation, outcome) =>
       void (operation === 'AdminGetUserCommand' && outcome === 'UserNotFoundException' && die()),
   }),
+  'poller: a scan is due, not recorded': (die) => ({
+    redis: (when, _name, args) =>
+      void (
+        when === 'before' &&
+        args.some((arg) => arg.endsWith(':scan')) &&
+        args.some((arg) => arg.startsWith('{"id"')) &&
+        die()
+      ),
+  }),
   'poller: the scan is recorded, its job not added': (die) => ({
-    redis: (when, name, args) =>
-      void (when === 'after' && name === 'hset' && args[0]?.endsWith(':scan') && args[1] === 'current' && die()),
+    redis: (when, _name, args) =>
+      void (
+        when === 'after' &&
+        args.some((arg) => arg.endsWith(':scan')) &&
+        args.some((arg) => arg.startsWith('{"id"')) &&
+        die()
+      ),
   }),
   'poller: the shards are added, the step not noted': (die) => ({
     added: (queue) => void (queue === 'shards' && die()),
+  }),
+  'poller: it looks who is missing': (die) => ({
+    // Reading marks names one group; noting them, many, and what is in them.
+    redis: (when, _name, args) => void (when === 'before' && args.length <= 4 && args.some(isMarks) && die()),
   }),
   'poller: the keepalive is asked for, the step not noted': (die) => ({
     added: (queue, job) => void (queue === 'changes' && job === 'keepalive' && die()),
@@ -58,6 +77,9 @@ export const POINTS = {
   'resync: the snapshot is being loaded': (die) => ({
     redis: (when, name, args) => void (when === 'after' && isScript(name) && isLoad(args) && die()),
   }),
+  'resync: the pointer is about to be written': (die) => ({
+    redis: (when, name, args) => void (when === 'before' && isScript(name) && isPoint(args) && die()),
+  }),
   'resync: the pointer is written, the switch not committed': (die) => ({
     sql: (when, text, kind) => void (when === 'before' && text === 'commit' && kind === 'resynced' && die()),
   }),
@@ -67,6 +89,3 @@ export const POINTS = {
 } as const satisfies Record<string, Point>;
 
 export type CrashPoint = keyof typeof POINTS;
-
-/** For the test that the points are what they say. */
-export const HEARD = { isAdvance, isLoad, isPoint, isNote };

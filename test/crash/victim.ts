@@ -1,8 +1,9 @@
-/** A service in a process of its own that is to die at a named point. */
+/** A service in a process of its own that is to die, or to be stopped, at a named point. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { onTestFinished } from 'vitest';
 import type { Env } from '../../shared/settings-source.ts';
+import { until } from '../until.ts';
 import type { CrashPoint } from './points.ts';
 
 const CHECKOUT = new URL('../..', import.meta.url).pathname;
@@ -13,8 +14,47 @@ export interface Victim {
   readonly died: Promise<number>;
 }
 
+export interface StoppedVictim {
+  /** Resolves when it has been stopped at its point, with the time. @throws when it ends, or goes on */
+  readonly stopped: Promise<number>;
+  wakeUp(): void;
+  /** What it has said so far. */
+  said(): string;
+}
+
 /** @param hit at which of the times that it comes to the point it dies */
 export function startVictim(command: 'poller' | 'writer', env: Env, point: CrashPoint, hit = 1): Victim {
+  const { child, said } = start(command, env, point, hit, 'SIGKILL');
+  const died = new Promise<number>((resolve, reject) => {
+    const late = setTimeout(
+      () => reject(new Error(`it has not come to "${point}"\n${said().slice(-3_000)}`)),
+      PATIENCE_MS,
+    );
+    child.once('exit', (code, signal) => {
+      const at = performance.now();
+      clearTimeout(late);
+      if (signal === 'SIGKILL' && said().includes(`crashed: ${point}`)) resolve(at);
+      else reject(new Error(`it ended with ${code ?? signal} and not at "${point}"\n${said().slice(-3_000)}`));
+    });
+  });
+  died.catch(() => undefined);
+  return { died };
+}
+
+/** The same, but it is only stopped there (SIGSTOP), and wakes up when it is told to. */
+export function startStoppedVictim(command: 'poller' | 'writer', env: Env, point: CrashPoint, hit = 1): StoppedVictim {
+  const { child, said } = start(command, env, point, hit, 'SIGSTOP');
+  const stopped = until(
+    `a ${command} at "${point}"`,
+    () => said().includes(`crashed: ${point}`),
+    () => said().slice(-3_000),
+    PATIENCE_MS,
+  ).then(() => performance.now());
+  stopped.catch(() => undefined);
+  return { stopped, said, wakeUp: () => void child.kill('SIGCONT') };
+}
+
+function start(command: string, env: Env, point: CrashPoint, hit: number, signal: 'SIGKILL' | 'SIGSTOP') {
   const child = spawn(process.execPath, ['--import', 'tsx', 'test/crash/process.ts', command], {
     cwd: CHECKOUT,
     env: {
@@ -24,6 +64,7 @@ export function startVictim(command: 'poller' | 'writer', env: Env, point: Crash
       ...env,
       CRASH_AT: point,
       CRASH_HIT: String(hit),
+      CRASH_BY: signal,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -38,18 +79,5 @@ export function startVictim(command: 'poller' | 'writer', env: Env, point: Crash
     child.kill('SIGKILL');
     await ended;
   });
-  const died = new Promise<number>((resolve, reject) => {
-    const late = setTimeout(
-      () => reject(new Error(`it has not come to "${point}"\n${said.slice(-3_000)}`)),
-      PATIENCE_MS,
-    );
-    child.once('exit', (code, signal) => {
-      const at = performance.now();
-      clearTimeout(late);
-      if (signal === 'SIGKILL' && said.includes(`crashed: ${point}`)) resolve(at);
-      else reject(new Error(`it ended with ${code ?? signal} and not at "${point}"\n${said.slice(-3_000)}`));
-    });
-  });
-  died.catch(() => undefined);
-  return { died };
+  return { child, said: () => said };
 }
