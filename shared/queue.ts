@@ -4,7 +4,7 @@
 import { type ConnectionOptions, type Job, type JobsOptions, Queue, Worker } from 'bullmq';
 import { backOffMs, sleep } from './clock.ts';
 import type { MirrorTag } from './keys.ts';
-import type { RedisClient } from './redis.ts';
+import type { Redis, RedisClient } from './redis.ts';
 
 /**
  * A dead worker's job is taken over when its lock has run out and the next stall check has come: at most LOCK_MS + 2 × STALL_CHECK_MS = 12 s.
@@ -113,4 +113,36 @@ export async function closeWorker(worker: Worker): Promise<void> {
 /** A queue holds nothing that is under way: where Redis is away it is left behind. */
 export async function closeQueue(queue: Queue): Promise<void> {
   await Promise.race([queue.close().catch(() => undefined), sleep(QUEUE_GRACE_MS)]);
+}
+
+/** KEYS: the job. ARGV: what was found there, and what is put in its place. */
+const REPLACE_LUA = `
+if redis.call('HGET', KEYS[1], 'data') ~= ARGV[1] then return 0 end
+return redis.call('HSET', KEYS[1], 'data', ARGV[2])
+`;
+
+/**
+ * A job whose payload is no JSON never reaches a processor: BullMQ fails on it and gives it to the next worker, for ever. Such payloads are put out
+ * of the world, so that the next one to get the job can park it.
+ * @returns the ids of the jobs
+ */
+export async function blankBroken(redis: Redis, tag: MirrorTag, queue: string): Promise<string[]> {
+  const blanked: string[] = [];
+  for (const id of await redis.client.lrange(`${tag}:${queue}:active`, 0, -1)) {
+    const key = `${tag}:${queue}:${id}`;
+    const data = await redis.client.hgetBuffer(key, 'data');
+    if (data === null || isJson(data.toString())) continue;
+    await redis.script(REPLACE_LUA, [key], [data, '{}']);
+    blanked.push(id);
+  }
+  return blanked;
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

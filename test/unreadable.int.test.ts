@@ -69,6 +69,20 @@ test.for<[string, unknown]>([
   },
 );
 
+test('a job whose payload is no JSON at all is parked when it comes again', async () => {
+  const { feed, running, queue } = await streaming();
+  await running.stop();
+  const id = randomUUID();
+  await queue.add('batch', {}, jobOptions(id));
+  await feed.redis.client.hset(`${await feed.tag()}:${queues.changes}:${id}`, 'data', '{"CANARY');
+  const again = feed.run();
+  await until('a parked job', async () => (await parked(feed)).some((job) => job.id === id));
+  expect(await queue.getJob(id)).toBeUndefined();
+  expect(feed.logged.join('')).not.toContain('CANARY');
+  await expectGoesOn(feed);
+  await again.stop();
+});
+
 test('a batch of a newer version waits for a newer writer, as long as its observations count; the feed goes on beside it', async () => {
   const { feed, running, queue } = await streaming();
   const [young, old] = [randomUUID(), randomUUID()];

@@ -12,7 +12,7 @@ import { recordLatencies } from '../../shared/hint-record.ts';
 import { keys, type MirrorTag, queues } from '../../shared/keys.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
-import { closeWorker, createWorker } from '../../shared/queue.ts';
+import { blankBroken, closeWorker, createWorker } from '../../shared/queue.ts';
 import type { Redis } from '../../shared/redis.ts';
 import type { PoolSettings } from '../../shared/settings.ts';
 import { Trouble } from '../../shared/trouble.ts';
@@ -81,7 +81,8 @@ export class MirrorWriter {
     }
     const worker = createWorker<unknown, unknown>(queues.changes, tag, redis.client, (job) => this.#process(job), {
       onError: (error, jobId) => {
-        if (!(error instanceof Stopping)) log.warn({ err: error, jobId }, 'the queue changes is in trouble');
+        if (error instanceof SyntaxError) void this.#blankBroken();
+        else if (!(error instanceof Stopping)) log.warn({ err: error, jobId }, 'the queue changes is in trouble');
       },
     });
     while (!signal.aborted) {
@@ -262,6 +263,17 @@ export class MirrorWriter {
       .ltrim(key, 0, PARKED_MOST - 1)
       .exec();
     return { inserted: 0, updated: 0, deleted: 0, dropped: 1, rejected: 0, held: 0, lsn: null };
+  }
+
+  /** BullMQ could not read a job; it is parked when it comes again. */
+  async #blankBroken(): Promise<void> {
+    const { tag, redis, log } = this.#options;
+    try {
+      const jobs = await blankBroken(redis, tag, queues.changes);
+      if (jobs.length > 0) log.error({ jobs }, 'jobs whose payload is no JSON: they will be parked');
+    } catch (error) {
+      log.warn({ err: error }, 'could not look for jobs that nobody can read');
+    }
   }
 
   /** Tries in place until it is done: an outage is waited for here, where nothing else of the pool can overtake. */
