@@ -18,7 +18,7 @@ export const MIRROR_COLUMNS = [
 export type MirrorInspection =
   | { readonly found: 'nothing' }
   /** @property what says what it is, to stand after "schema.table is" or "schema.table" */
-  | { readonly found: 'other'; readonly what: string }
+  | { readonly found: 'other'; readonly what: string; readonly foreign: boolean }
   | { readonly found: 'mirror'; readonly oid: number; readonly emailIndexed: boolean };
 
 const KINDS: Readonly<Record<string, string>> = {
@@ -59,7 +59,7 @@ export async function inspectMirror(client: pg.ClientBase, table: TableName): Pr
   const relation = rows[0];
   if (relation === undefined) return { found: 'nothing' };
   const what = misfit(relation);
-  if (what !== null) return { found: 'other', what };
+  if (what !== null) return { found: 'other', what, foreign: relation.kind === 'f' };
   return { found: 'mirror', oid: Number(relation.oid), emailIndexed: relation.email_indexed };
 }
 

@@ -101,7 +101,8 @@ export async function migrate(
 
 const NOTHING: MigrateResult = { applied: [], warnings: [] };
 
-async function takeLock(client: pg.ClientBase): Promise<void> {
+/** One migration of a database at a time. */
+export async function takeLock(client: pg.ClientBase): Promise<void> {
   // Building an index over a mirror that was there may take its time.
   await client.query(`set local statement_timeout = 0; set local lock_timeout = ${LOCK_WAIT_MS}`);
   const query: TimedQuery = {
@@ -123,8 +124,11 @@ async function inspectAll(client: pg.ClientBase, targets: readonly TableName[]):
   for (const target of targets) {
     const inspection = await inspectMirror(client, target);
     if (inspection.found === 'other') {
+      const way = inspection.foreign
+        ? 'migrate --replace-foreign-table puts the mirror in its place'
+        : 'rename or drop it';
       throw new UserFacingError(
-        `${target.schema}.${target.name} ${inspection.what}. Nothing was changed: rename or drop it, or set TARGET_TABLE to another name`,
+        `${target.schema}.${target.name} ${inspection.what}. Nothing was changed: ${way}, or set TARGET_TABLE to another name`,
       );
     }
     inspected.push({ target, inspection });

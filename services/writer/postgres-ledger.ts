@@ -42,7 +42,8 @@ const SLOT = `timeline::text, state, confirmed_lsn as lsn, commit_id::text as co
   ${millis('floor')} as floor, ${millis('as_of')} as "asOf", users::float8 as users, scan_replaced::float8 as "scanReplaced",
   resync_reason as "resyncReason", ${millis('resynced_at')} as "resyncedAt", last_batch as "lastBatch",
   (mirror_oid is distinct from to_regclass($2)::oid or mirror_filenode is distinct from pg_relation_filenode(to_regclass($2))) as "mirrorReplaced",
-  to_regclass($2) is null as "mirrorMissing", exists (select from cognito_feed.rejects r where r.pool = slot.pool) as "anyRejects"`;
+  not exists (select from pg_class c where c.oid = to_regclass($2) and c.relkind = 'r') as "mirrorMissing",
+  exists (select from cognito_feed.rejects r where r.pool = slot.pool) as "anyRejects"`;
 
 type SlotRow = Omit<Slot, 'lsn'> & {
   readonly lsn: string;
