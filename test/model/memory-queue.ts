@@ -102,6 +102,13 @@ export class TakenJob {
     return this.#step('getChildrenValues', (job) => Object.fromEntries(job?.processed ?? []));
   }
 
+  getDependenciesCount(): Promise<{ processed: number; unprocessed: number }> {
+    return this.#step('getDependenciesCount', (job) => ({
+      processed: job?.processed.size ?? 0,
+      unprocessed: job?.dependencies.size ?? 0,
+    }));
+  }
+
   getIgnoredChildrenFailures(): Promise<Record<string, string>> {
     return Promise.resolve({});
   }

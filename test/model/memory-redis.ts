@@ -12,6 +12,8 @@ export interface Generation {
   /** Sub to the time of the delete. */
   readonly tombstones: Map<string, number>;
   readonly stale: Map<string, StaleRead>;
+  /** Pieces that have come of it. */
+  loaded: number;
 }
 
 interface Held {
@@ -42,9 +44,9 @@ const nothing = (): Held => ({
 const copyOf = (held: Held): Held => ({
   ...held,
   generations: new Map(
-    [...held.generations].map(([id, { entries, tombstones, stale }]) => [
+    [...held.generations].map(([id, { entries, tombstones, stale, loaded }]) => [
       id,
-      { entries: new Map(entries), tombstones: new Map(tombstones), stale: new Map(stale) },
+      { entries: new Map(entries), tombstones: new Map(tombstones), stale: new Map(stale), loaded },
     ]),
   ),
   jobs: new Map([...held.jobs].map(([id, job]) => [id, job.copy()])),

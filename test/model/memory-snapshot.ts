@@ -1,5 +1,6 @@
 /** The snapshot's door in memory: what the scripts of services/writer/snapshot-store.ts and shared/snapshot.ts do, each as one step. */
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Learned } from '../../services/writer/learned.ts';
 import { type Advance, type SnapshotStore, TOMBSTONE_MS } from '../../services/writer/snapshot-store.ts';
 import type { Lsn } from '../../shared/lsn.ts';
@@ -15,10 +16,14 @@ import {
 import type { Generation, MemoryRedis } from './memory-redis.ts';
 import { Outage, type Process } from './scheduler.ts';
 
+const GONE = 'GONE the generation was collected, or forgotten in part';
+
 export class MemorySnapshot implements SnapshotStore {
   readonly #redis: MemoryRedis;
   readonly #process: Process;
   readonly #newId: () => string;
+  /** Pieces loaded into the generation that is being built. */
+  readonly #pieces = new Map<string, number>();
 
   constructor(redis: MemoryRedis, owner: Process, newId: () => string) {
     this.#redis = redis;
@@ -65,27 +70,32 @@ export class MemorySnapshot implements SnapshotStore {
   }
 
   newGeneration(): Promise<string> {
+    this.#pieces.clear();
     return this.#step('snapshot new generation', () => {
       const id = this.#newId();
       const { generations } = this.#redis.held;
       if (!generations.has(id)) {
-        generations.set(id, { entries: new Map(), tombstones: new Map(), stale: new Map() });
+        generations.set(id, { entries: new Map(), tombstones: new Map(), stale: new Map(), loaded: 0 });
       }
       return id;
     });
   }
 
   load(generation: string, learned: readonly Learned[]): Promise<number[]> {
+    const piece = this.#pieces.get(generation) ?? 0;
+    this.#pieces.set(generation, piece + 1);
     return this.#step('snapshot load', () => {
       const into = this.#redis.held.generations.get(generation);
-      if (into === undefined) throw new Outage('GONE the generation was collected');
+      if (into?.loaded !== piece && into?.loaded !== piece + 1) throw new Outage(GONE);
+      into.loaded = piece + 1;
       return learn(into, learned, true);
     });
   }
 
   point(pointer: Pointer): Promise<void> {
     return this.#step(`snapshot point ${pointer.generation}`, () => {
-      if (!this.#redis.held.generations.has(pointer.generation)) throw new Outage('GONE the generation was collected');
+      const loaded = this.#redis.held.generations.get(pointer.generation)?.loaded;
+      if (loaded !== (this.#pieces.get(pointer.generation) ?? 0)) throw new Outage(GONE);
       this.#redis.held.pointer = pointer;
     });
   }
@@ -108,7 +118,8 @@ function learn({ entries, tombstones, stale }: Generation, learned: readonly Lea
   const anyStale = stale.size > 0;
   learned.forEach((one, place) => {
     if (one.op === 'put') {
-      if (fresh && entries.has(one.sub)) skipped.push(place);
+      const known = fresh ? entries.get(one.sub) : undefined;
+      if (known !== undefined && !isDeepStrictEqual(known, one.entry)) skipped.push(place);
       else entries.set(one.sub, one.entry);
     } else if (one.op === 'delete') {
       entries.delete(one.sub);

@@ -3,11 +3,12 @@
  * decides is the service's own code.
  */
 
+import { awaitChildren, ChildrenForgotten } from '../../services/poller/children.ts';
 import { diff } from '../../services/poller/diff.ts';
 import { type MissingOutcome, settleMissing } from '../../services/poller/missing.ts';
 import { Outbox } from '../../services/poller/outbox.ts';
 import { exactLook, prove, type Suspect } from '../../services/poller/proof.ts';
-import { awaitChildren, childrenOf, conduct, type ScanJob, type ScanResult } from '../../services/poller/scan.ts';
+import { childrenOf, conduct, type ScanJob, type ScanResult } from '../../services/poller/scan.ts';
 import { Seen } from '../../services/poller/seen.ts';
 import { type ShardPlan, walk } from '../../services/poller/shard.ts';
 import type { Upsert } from '../../shared/change.ts';
@@ -146,7 +147,14 @@ export class PollerReplica {
       if (walked.ended) this.#observer.walked(plan.scan, plan.shard);
       await seen.end(plan.shard, walked);
     }
-    await awaitChildren(real, '');
+    try {
+      await awaitChildren(real, '');
+    } catch (error) {
+      if (!(error instanceof ChildrenForgotten)) throw error;
+      walked = { ...walked, ended: false, reason: error.message };
+      await seen.end(plan.shard, walked);
+      await awaitChildren(real, '');
+    }
     const { failed, sum } = await childrenOf(real);
     return {
       ...walked,
