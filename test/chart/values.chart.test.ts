@@ -103,7 +103,7 @@ describe('the README', () => {
     expect(undescribed.map(({ path }) => path)).toEqual([]);
   });
 
-  it('has the table of values.yaml (npx vitest run --project chart -u makes it anew)', async () => {
+  it('has the table of values.yaml (npm run test:chart -- values -u makes it anew)', async () => {
     await expect(withTable(read('README.md'), values)).toMatchFileSnapshot(`${CHART}README.md`);
   });
 
