@@ -72,6 +72,7 @@ export class MemoryLedger implements Ledger {
     );
     try {
       const taken = await this.#step('advisory lock', () => {
+        if (session.ended) throw new Outage('57P01 terminating connection');
         const holder = postgres.rebuilder;
         if (holder === null) postgres.rebuilder = session;
         // A holder that no longer moves is ended; the next try finds the lock free.
