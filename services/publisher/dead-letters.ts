@@ -15,7 +15,12 @@ export interface DeadLetter {
   readonly kept: boolean;
 }
 
-export type Redelivery = 'queued' | 'unknown' | 'gone';
+/**
+ * - `unknown`: there is no such dead letter (any more).
+ * - `gone`: its change has left the change log; the dead letter stays.
+ * - `no-target`: the row of its target in `subscriptions` was deleted; the dead letter stays.
+ */
+export type Redelivery = 'queued' | 'unknown' | 'gone' | 'no-target';
 
 interface Row extends Omit<DeadLetter, 'lsn'> {
   readonly lsn: string;
@@ -44,10 +49,9 @@ export async function* deadLetters(postgres: pg.Pool, pools: readonly string[] |
 /**
  * Makes a dead letter a pending delivery with no tries behind it, in one statement. It is sent with the id it had; changes of the same user that were
  * delivered since are not sent again, so it may arrive after later ones.
- * @returns `unknown`: there is no such dead letter (any more). `gone`: its change has left the change log; the dead letter stays
  */
 export async function redeliver(postgres: pg.Pool, id: string, pools: readonly string[] | null): Promise<Redelivery> {
-  const { rows } = await postgres.query<{ known: boolean; queued: boolean }>(
+  const { rows } = await postgres.query<{ known: boolean; subscribed: boolean; queued: boolean }>(
     `with letter as (
        select * from cognito_feed.dead_letters where id = $1::bigint and ($2::text[] is null or pool = any($2)) for update
      ), queued as (
@@ -55,13 +59,18 @@ export async function redeliver(postgres: pg.Pool, id: string, pools: readonly s
        select letter.subscription, change.pool, change.lsn, change.seq, change.timeline, change.username, change.sub
        from letter join cognito_feed.changes change on (change.pool, change.lsn, change.seq) = (letter.pool, letter.lsn, letter.seq)
          and change.timeline = coalesce(letter.timeline, change.timeline)
+       join cognito_feed.subscriptions target on (target.name, target.pool) = (letter.subscription, letter.pool)
        on conflict do nothing returning lsn
      ), gone as (
        delete from cognito_feed.dead_letters dead using letter where dead.id = letter.id and exists (select from queued)
      )
-     select exists (select from letter) as known, exists (select from queued) as queued`,
+     select exists (select from letter) as known,
+       exists (select from letter join cognito_feed.subscriptions on (name, subscriptions.pool) = (subscription, letter.pool)) as subscribed,
+       exists (select from queued) as queued`,
     [id, pools],
   );
-  const [{ known, queued } = { known: false, queued: false }] = rows;
-  return queued ? 'queued' : known ? 'gone' : 'unknown';
+  const [found] = rows;
+  if (found?.queued) return 'queued';
+  if (!found?.known) return 'unknown';
+  return found.subscribed ? 'gone' : 'no-target';
 }

@@ -94,11 +94,12 @@ export class Dispatcher {
     }
     if (loaded.length === 0) return;
     const startedAt = wallClock();
-    const outcomes = await target.deliver(
-      loaded.map(({ change }) => change),
-      this.#cut.signal,
-    );
-    const failed = outcomes.some(({ kind }) => kind === 'failed');
+    const changes = loaded.map(({ change }) => change);
+    const outcomes = await target.deliver(changes, this.#cut.signal).catch((error: unknown) => {
+      this.#doors.log.error({ err: error }, 'a target failed in a way that it should not');
+      return [];
+    });
+    const failed = outcomes.length < loaded.length || outcomes.some(({ kind }) => kind === 'failed');
     const [least, most] = target.parallel;
     this.#parallel = failed ? Math.max(least, Math.floor(this.#parallel / 2)) : Math.min(most, this.#parallel + 1);
     loaded.forEach(({ delivery }, i) => {

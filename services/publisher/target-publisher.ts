@@ -177,7 +177,7 @@ export class TargetPublisher {
     claims: Claims,
     stop: AbortSignal,
   ): Promise<void> {
-    const renewEveryMs = Math.min(this.#leaseMs / 3, CLAIM_EVERY_MS);
+    const renewEveryMs = this.#leaseMs / 3;
     let renewedAt = performance.now();
     while (!stop.aborted) {
       try {

@@ -31,7 +31,8 @@ export async function webhooksRedeliver(context: CommandContext): Promise<number
   await inEachDatabase(context, async (postgres, pools) => {
     for (const id of [...left.keys()]) {
       const result = await redeliver(postgres, id, pools);
-      if (result === 'gone') left.set(id, 'its change has left the change log, CHANGE_RETENTION ago');
+      if (result === 'gone') left.set(id, 'its change has left the change log');
+      if (result === 'no-target') left.set(id, 'its target has no subscription any more');
       if (result !== 'queued') continue;
       left.delete(id);
       stdout.write(`${id}: will be delivered by the publisher that runs, or the next one to run\n`);
