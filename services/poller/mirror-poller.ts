@@ -29,7 +29,7 @@ import { exactLook, prove, type Suspect } from './proof.ts';
 import { Refreshing } from './refreshing.ts';
 import { RELEASES, type ReleaseDoors, type ReleaseJob, type ReleaseResult, release } from './release.ts';
 import { childrenOf, conduct, type ScanJob, type ScanResult, type ShardResult } from './scan.ts';
-import { MarksForgotten, Seen } from './seen.ts';
+import { MarksForgotten, Seen, type Walked } from './seen.ts';
 import { type ShardPlan, walk } from './shard.ts';
 
 export interface MirrorPollerOptions {
@@ -267,8 +267,11 @@ export class MirrorPoller {
   ): Promise<ShardResult> {
     const { redis, tag } = this.#options;
     const seen = new Seen(redis, tag, job.data.scan);
+    const before = await seen.ended(job.data.shard);
+    // Added anew by a conductor that had not noted it: its batches were the children of a job that is gone.
+    if (before !== null && 'dropped' in before) return before;
     // Where it has walked to its end before, it only waited for its batches.
-    let walked = await seen.ended(job.data.shard);
+    let walked: Walked | null = before;
     if (walked === null) {
       try {
         walked = await walk(job.data, { reader, snapshot: this.#snapshot, outbox, seen, job });
@@ -289,13 +292,15 @@ export class MirrorPoller {
       await awaitChildren(job, token);
     }
     const { failed, sum } = await childrenOf(job);
-    return {
+    const result: ShardResult = {
       ...walked,
       dropped: sum('dropped') + failed,
       inserted: sum('inserted'),
       updated: sum('updated'),
       deleted: sum('deleted'),
     };
+    await seen.end(job.data.shard, result);
+    return result;
   }
 
   async #missing(

@@ -7,6 +7,7 @@ import { keys, type MirrorTag } from '../../shared/keys.ts';
 import type { Redis } from '../../shared/redis.ts';
 import type { Entry } from '../../shared/snapshot.ts';
 import { bucketGroup, encodeSub, GROUPS, type SnapshotReader } from '../../shared/snapshot.ts';
+import type { ShardResult } from './scan.ts';
 
 /** How a shard's walk came out. */
 export interface Walked {
@@ -93,14 +94,14 @@ export class Seen {
     return text === null ? null : (JSON.parse(text) as ShardProgress);
   }
 
-  /** The shard has been walked, and all its batches are queued. */
-  async end(shard: string, walked: Walked): Promise<void> {
+  /** The shard has been walked, and all its batches are queued; or, with what became of them, they are done too. */
+  async end(shard: string, walked: Walked | ShardResult): Promise<void> {
     await this.#redis.client.hset(keys.progress(this.#tag, this.#scan), `${shard}:end`, JSON.stringify(walked));
   }
 
-  async ended(shard: string): Promise<Walked | null> {
+  async ended(shard: string): Promise<Walked | ShardResult | null> {
     const text = await this.#redis.client.hget(keys.progress(this.#tag, this.#scan), `${shard}:end`);
-    return text === null ? null : (JSON.parse(text) as Walked);
+    return text === null ? null : (JSON.parse(text) as Walked | ShardResult);
   }
 
   /** The shard begins anew: its token was refused. Whom it has marked stays marked. */

@@ -41,7 +41,7 @@ const WEIGHTS: Readonly<Record<Harm, number>> = {
 };
 
 const PAUSE_MOST_MS = 20_000;
-const BETWEEN_MOST_MS = 3_500;
+const BETWEEN_MOST_MS = 5_000;
 
 export class Harmer {
   readonly tally: Tally = { kills: 0, pauses: 0, flushes: 0, lostSeconds: 0, restarts: 0, restores: 0 };

@@ -92,7 +92,9 @@ async function run({ kills, seed }: Options, world: World, interrupted: AbortSig
 async function changeTheWeather({ pool }: World, random: Random, stop: AbortSignal): Promise<void> {
   for (let lying = true; !stop.aborted; lying = !lying) {
     await pool.order({ order: 'lists', are: lying ? 'lying' : 'truthful' });
-    await sleep(3_000 + random.int(10_000), undefined, { signal: stop }).catch(() => undefined);
+    await sleep((lying ? 8_000 : 4_000) + random.int(lying ? 14_000 : 8_000), undefined, { signal: stop }).catch(
+      () => undefined,
+    );
   }
 }
 

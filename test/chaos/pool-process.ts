@@ -54,9 +54,10 @@ function lies(users: number): FaultPatch {
   const steady = Array.from({ length: users }, (_, i) => `user${i + 1}`).filter(mayBeStale);
   return {
     missing: [{ share: 0.03, rate: 0.5 }],
-    late: [{ share: 0.4, forMs: 3_000, rate: 0.7 }],
-    stale: [{ users: steady, forMs: 4_000, rate: 0.6 }],
-    ghosts: [{ share: 0.6, forMs: 4_000, rate: 0.6 }],
+    // Longer than a dead replica's scan stands still: two scans see one lie.
+    late: [{ share: 0.4, forMs: 10_000, rate: 0.6 }],
+    stale: [{ users: steady, forMs: 15_000, rate: 0.5 }],
+    ghosts: [{ share: 0.6, forMs: 15_000, rate: 0.5 }],
   };
 }
 

@@ -1,6 +1,9 @@
 /** Invariants 3, 4 and 6 where a poller dies: between any two things that it tells others. */
 import { describe, expect, test } from 'vitest';
+import { queues } from '../../shared/keys.ts';
+import { readScans } from '../../shared/scan-record.ts';
 import { redisOfFile } from '../feed.ts';
+import { until } from '../until.ts';
 import type { CrashPoint } from './points.ts';
 import { completeScan, pollingGoesOn, setScene, TAKEOVER_MS } from './scene.ts';
 import { startVictim } from './victim.ts';
@@ -39,3 +42,31 @@ describe.each([
     });
   },
 );
+
+test('invariant 6: what a shard came to is not forgotten when it is added anew, and as_of stays', async () => {
+  const scene = await setScene(redis, 10);
+  const { feed } = scene;
+  await feed.sync();
+  scene.fill(100);
+  const first = feed.runWriter();
+  const victim = startVictim('poller', feed.env, 'poller: the shards are added, the step not noted');
+  await victim.died;
+  await first.stop();
+  // Its shard is walked at once, its scan is taken over later. Meanwhile the batch becomes unreadable.
+  const heir = feed.runPoller();
+  const tag = await feed.tag();
+  const batch = await until('the batch', async () =>
+    (await feed.redis.client.lrange(`${tag}:${queues.changes}:wait`, 0, -1)).find((id) => /\.100\.\d+$/.test(id)),
+  );
+  await feed.redis.client.hset(`${tag}:${queues.changes}:${batch}`, 'data', '{"v":1}');
+  const writer = feed.runWriter();
+  const { last } = await until('the end of the scan', async () => {
+    const record = await readScans(feed.redis, tag);
+    return record.last !== null && record.last.users === 110 ? record : undefined;
+  });
+  expect(last).toMatchObject({ complete: false });
+  await completeScan(feed);
+  await heir.stop();
+  await writer.stop();
+  await scene.expectWell();
+});
