@@ -13,11 +13,6 @@ export class MarksRedis {
       this.#step(`hset ${field}`, () => this.#hash(key).set(field, value)),
     hdel: (key: string, field: string) =>
       this.#step(`hdel ${field}`, () => this.#redis.held.hashes.get(key)?.delete(field)),
-    /** No step where there is nothing: see MemorySnapshotReader.buckets. */
-    getBuffer: (key: string) => {
-      const value = () => this.#redis.held.strings.get(key) ?? null;
-      return value() === null ? Promise.resolve(null) : this.#step('get marks', value);
-    },
     unlink: (...names: string[]) =>
       this.#step('unlink marks', () => {
         for (const name of names) {
@@ -44,12 +39,20 @@ export class MarksRedis {
     return this as unknown as Redis;
   }
 
-  /** The one script that marks: NOTE_LUA. KEYS: the progress, then groups. ARGV: seconds, shard, progress or '', then marks. */
-  script(
-    _lua: string,
-    names: readonly string[],
-    [, shard, text, ...marks]: readonly (string | number | Buffer)[],
-  ): Promise<unknown> {
+  /** The two scripts of seen.ts, told apart by their arguments. */
+  script(_lua: string, names: readonly string[], args: readonly (string | number | Buffer)[]): Promise<unknown> {
+    return args.length === 0 ? this.#marks(names) : this.#note(names, args);
+  }
+
+  /** MARKS_LUA. KEYS: the progress, a group. No step where there is nothing: see MemorySnapshotReader.buckets. */
+  #marks([progress = '', group = '']: readonly string[]): Promise<unknown> {
+    const { held } = this.#redis;
+    const value = () => [this.#redis.held.hashes.has(progress) ? 1 : 0, this.#redis.held.strings.get(group) ?? null];
+    return held.strings.has(group) ? this.#step('get marks', value) : Promise.resolve(value());
+  }
+
+  /** NOTE_LUA. KEYS: the progress, then groups. ARGV: seconds, shard, progress or '', then marks. */
+  #note(names: readonly string[], [, shard, text, ...marks]: readonly (string | number | Buffer)[]): Promise<unknown> {
     return this.#step('note marks', () => {
       const [progress = '', ...groups] = names;
       groups.forEach((key, i) => {

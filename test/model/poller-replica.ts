@@ -9,7 +9,7 @@ import { type MissingOutcome, settleMissing } from '../../services/poller/missin
 import { Outbox } from '../../services/poller/outbox.ts';
 import { exactLook, prove, type Suspect } from '../../services/poller/proof.ts';
 import { childrenOf, conduct, type ScanJob, type ScanResult } from '../../services/poller/scan.ts';
-import { Seen } from '../../services/poller/seen.ts';
+import { MarksForgotten, Seen } from '../../services/poller/seen.ts';
 import { type ShardPlan, walk } from '../../services/poller/shard.ts';
 import type { Upsert } from '../../shared/change.ts';
 import { WIRE_VERSION } from '../../shared/change.ts';
@@ -121,7 +121,14 @@ export class PollerReplica {
       outbox: this.#outbox,
       sharded: async () => job.id.startsWith(SHARDED),
       shardedSince: async () => null,
-      missing: (data, scan) => this.#missing(data, scan, job, view),
+      missing: async (data, scan) => {
+        try {
+          return await this.#missing(data, scan, job, view);
+        } catch (error) {
+          if (error instanceof MarksForgotten) return error.message;
+          throw error;
+        }
+      },
       now: () => scheduler.step(this.process, 'clock', () => redis.observationTime()),
     });
     await new Seen(this.#marks.asRedis(), TAG, result.scan).forget();
