@@ -81,7 +81,7 @@ async function runCommand({ spec, options, args, pool }: Asked, cli: CliOptions)
   listen(shutdown, log);
   try {
     const command = await spec.load();
-    return await command({ settings, options, args, log, signal, shutdown, stdout, stderr, env });
+    return await command({ settings, needs, options, args, log, signal, shutdown, stdout, stderr, env });
   } catch (error) {
     // A wait that the signal cut short is the end that was asked for.
     if (signal.aborted && classify(error).kind === 'interrupted') return 0;

@@ -12,6 +12,8 @@ export interface Output {
 
 export interface CommandContext {
   readonly settings: Settings;
+  /** The command's, and those of the options that were given. */
+  readonly needs?: Needs;
   /** By the long flag's name in camelCase; a flag that was not given is undefined. */
   readonly options: Readonly<Record<string, unknown>>;
   readonly args: readonly string[];

@@ -6,13 +6,13 @@ import { serve } from '../serve.ts';
 
 /** The poller alone, until it is told to stop. */
 export function poller(context: CommandContext): Promise<number> {
-  const { settings, log, signal } = context;
+  const { settings, signal } = context;
   const inbox = new Inbox();
   const routes = refreshRoutes(settings.refreshToken, inbox);
   return serve(
     context,
     'poller',
-    (readiness, metrics) => runPoller(settings, log, signal, readiness, { inbox, metrics }),
+    ({ settings, log, readiness, metrics }) => runPoller(settings, log, signal, readiness, { inbox, metrics }),
     routes,
   );
 }

@@ -4,8 +4,8 @@ import { serve } from '../serve.ts';
 
 /** The publisher alone, until it is told to stop. */
 export function publisher(context: CommandContext): Promise<number> {
-  const { settings, log, signal } = context;
-  return serve(context, 'publisher', (readiness, metrics) =>
+  const { signal } = context;
+  return serve(context, 'publisher', ({ settings, log, readiness, metrics }) =>
     runPublisher(settings, log, signal, readiness, {}, metrics),
   );
 }

@@ -6,14 +6,14 @@ import { runTogether } from '../together.ts';
 
 /** Poller, writer and, where a target is set, publisher in one process. */
 export function run(context: CommandContext): Promise<number> {
-  const { settings, log, signal } = context;
+  const { settings, signal } = context;
   const inbox = new Inbox();
   const routes = refreshRoutes(settings.refreshToken, inbox);
   const work = { delivers: true, inbox };
   return serve(
     context,
     'run',
-    (readiness, metrics) => runTogether(settings, log, signal, readiness, { ...work, metrics }),
+    ({ settings, log, readiness, metrics }) => runTogether(settings, log, signal, readiness, { ...work, metrics }),
     routes,
   );
 }

@@ -4,6 +4,8 @@ import { serve } from '../serve.ts';
 
 /** The writer alone, until it is told to stop. */
 export function writer(context: CommandContext): Promise<number> {
-  const { settings, log, signal } = context;
-  return serve(context, 'writer', (readiness, metrics) => runWriter(settings, log, signal, readiness, metrics));
+  const { signal } = context;
+  return serve(context, 'writer', ({ settings, log, readiness, metrics }) =>
+    runWriter(settings, log, signal, readiness, metrics),
+  );
 }
