@@ -1,8 +1,8 @@
 /** Who delivers, from where, and over what outages: lease, fence, positions, privileges. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import { commitChanges, type WrittenChange } from './change-log-rows.ts';
-import { PublishedFeed } from './publisher-here.ts';
+import { commitChanges, switchTimeline, type WrittenChange } from './change-log-rows.ts';
+import { PublishedFeed, QUICK } from './publisher-here.ts';
 import { startPostgres } from './servers/postgres.ts';
 import { until } from './until.ts';
 import { expectOrder, WebhookReceiver } from './webhook-receiver.ts';
@@ -163,4 +163,45 @@ test('stops in time though Postgres is frozen and a receiver never answers', asy
   } finally {
     server.resume();
   }
+});
+
+test('a dead receiver costs no more than the limit; the log keeps the rest, and all of it arrives when the receiver is back', async () => {
+  const feed = await PublishedFeed.start();
+  const receiver = await WebhookReceiver.start(() => 500);
+  const limits = { mostChanges: 40, mostBytes: 1e6 };
+  const first = await feed.run(receiver.url, { ...QUICK, limits });
+  for (let n = 0; n < 60; n++) await commitChanges(feed.postgres, [update(`s${n % 11}`), update(`t${n}`)]);
+  await until('the limit', async () => (await feed.pending()).length === 40);
+  await until('tries', () => receiver.received.length > 60);
+  expect(await feed.pending()).toHaveLength(40);
+  expect((await feed.subscription()).confirmed_lsn).toBe(20);
+  // The next holder takes over what is owed before it reads on.
+  await first.stop();
+  const { length: before } = receiver.received;
+  receiver.behave = () => 200;
+  await feed.run(receiver.url, { ...QUICK, limits });
+  await feed.settled(60);
+  expect(new Set(receiver.received.slice(before).map(({ id }) => id)).size).toBe(120);
+  expectOrder(receiver);
+});
+
+test('a database that went back in time: what follows is delivered, with other ids though the LSNs are the same', async () => {
+  const feed = await PublishedFeed.start();
+  const receiver = await WebhookReceiver.start();
+  await feed.run(receiver.url);
+  for (let n = 0; n < 10; n++) await commitChanges(feed.postgres, [update(`s${n}`)]);
+  await feed.settled(10);
+  // All of it as a backup from after LSN 6 has it; the writer lost its Redis too, so the LSNs come again.
+  await feed.postgres.query(`
+    begin;
+    delete from cognito_feed.changes where lsn > 6;
+    update cognito_feed.slots set confirmed_lsn = 6;
+    update cognito_feed.subscriptions set confirmed_lsn = 6;
+    commit`);
+  await switchTimeline(feed.postgres, 6);
+  for (let n = 0; n < 10; n++) await commitChanges(feed.postgres, [update(`s${n}`)]);
+  await feed.settled(16);
+  expect(new Set(receiver.received.map(({ id }) => id)).size).toBe(20);
+  const again = receiver.received.filter(({ message }) => message.lsn > 6 && message.lsn <= 10);
+  expect(new Set(again.map(({ id }) => id)).size).toBe(8);
 });
