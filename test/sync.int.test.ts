@@ -7,6 +7,7 @@ const redis = redisOfFile();
 
 test.for(['postgres15', 'postgres18'] as const)(
   'Invariant 1: after sync the mirror equals a pool of 5,000 hostile users, row by row, on %s',
+  { timeout: 180_000 },
   async (major) => {
     const feed = await startFeed({ redis, postgres: inject(major) });
     feed.pool.load(hostileUsers(5_000, major));
