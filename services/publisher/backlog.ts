@@ -165,7 +165,8 @@ export class Backlog {
     let passed = 0;
     for (const delivery of this.#unpassed) {
       if (delivery.state !== 'settled' && delivery.state !== 'dead' && !delivery.durable) {
-        const held = delivery.state === 'delayed' || this.#lanes.ahead(delivery).some((first) => first.durable);
+        // Under way again or not: what has failed once may fail for a day, and the position must not wait for it.
+        const held = delivery.tries > 0 || this.#lanes.ahead(delivery).some((first) => first.durable);
         if (!held) break;
         delivery.durable = true;
         this.#unload(delivery);
