@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import { quoteIdentifier, quoteTable } from '../../shared/postgres.ts';
 import type { TableName } from '../../shared/settings-values.ts';
-import { PUBLISHER, READER, WRITER } from './grants.ts';
+import { READER } from './grants.ts';
 
 /** NAMEDATALEN - 1. */
 const NAME_BYTES = 63;
@@ -87,12 +87,9 @@ interface Grant {
 
 /** Only the writer writes a mirror, and to a foreign table of Wrappers nobody can. */
 const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']);
-/** What migrate grants these is the mirror's alone. */
-const SERVICE = new Set<string | null>([WRITER, PUBLISHER]);
-
 /**
- * Gives `heir` the owner of `old`, and the grants of `old` but those for writing: no more, no fewer. Whoever owned a mirror until then goes on
- * writing it.
+ * Gives `heir` the owner of `old`, and the grants of `old` but those for writing: no more, no fewer. Left out are the roles that may write the
+ * mirror, whichever of the two it is: whoever owned it until then goes on writing it.
  * @returns a line for each role that had been granted writing
  */
 export async function inherit(
@@ -108,17 +105,20 @@ export async function inherit(
     if (heirIsMirror) await client.query(`grant select, insert, update, delete on ${table} to ${quoteIdentifier(was)}`);
   }
   const [has, wanted] = [await grantsOn(client, heir), await grantsOn(client, old)];
-  const kept = (grant: Grant) => !WRITES.has(grant.privilege) && !SERVICE.has(grant.role);
-  for (const grant of has.filter((one) => kept(one) && !holds(wanted, one))) {
-    // The old owner's grant to go on, and the readers' that migrate gives, are the mirror's own.
-    if (heirIsMirror && (grant.role === READER || grant.role === was)) continue;
+  const writers = new Set(
+    (heirIsMirror ? has : wanted).filter(({ privilege }) => privilege === 'INSERT').map(({ role }) => role),
+  );
+  const passedOn = (grant: Grant) => !WRITES.has(grant.privilege) && !writers.has(grant.role);
+  for (const grant of has.filter((one) => passedOn(one) && !holds(wanted, one))) {
+    // What migrate grants the readers is the mirror's own.
+    if (heirIsMirror && grant.role === READER) continue;
     await client.query(`revoke ${on(grant, table)} from ${named(grant)} cascade`);
   }
-  for (const grant of wanted.filter((one) => kept(one) && !holds(has, one)))
+  for (const grant of wanted.filter((one) => passedOn(one) && !holds(has, one)))
     await client.query(`grant ${on(grant, table)} to ${named(grant)}${grant.grantable ? ' with grant option' : ''}`);
   if (!heirIsMirror) return [];
-  const writers = wanted.filter(({ privilege, role }) => WRITES.has(privilege) && !SERVICE.has(role) && role !== was);
-  return [...new Set(writers.map(({ role }) => role ?? 'public'))].map(
+  const refused = wanted.filter(({ privilege, role }) => WRITES.has(privilege) && !writers.has(role));
+  return [...new Set(refused.map(({ role }) => role ?? 'public'))].map(
     (role) => `no writing to ${heir.schema}.${heir.name} for ${role}: it had been granted on the foreign table`,
   );
 }
