@@ -5,6 +5,7 @@ import { QueueKeys } from 'bullmq';
 import { announced } from '../../../shared/announcement.ts';
 import { sleep } from '../../../shared/clock.ts';
 import { oneLine } from '../../../shared/errors.ts';
+import { type LaneRecord, readHints } from '../../../shared/hint-record.ts';
 import { type MirrorTag, queues } from '../../../shared/keys.ts';
 import { evictionWarning, type Redis } from '../../../shared/redis.ts';
 import { type LastScan, readScans } from '../../../shared/scan-record.ts';
@@ -18,6 +19,8 @@ export interface RedisFacts {
   readonly queuedChanges: number;
   /** Complete or not; null: none is remembered. */
   readonly lastScan: LastScan | null;
+  /** The hot lanes, as they were last walked. */
+  readonly lanes: readonly LaneRecord[];
   /** A line where Redis may throw keys away. */
   readonly eviction: string | null;
 }
@@ -59,14 +62,16 @@ async function inTime<T>(redis: Redis, work: () => Promise<T>): Promise<T> {
 }
 
 async function read(redis: Redis, tag: MirrorTag): Promise<RedisFacts> {
-  const [mirrors, pointer, queuedChanges, { last }, eviction] = await Promise.all([
+  const [mirrors, pointer, queuedChanges, { last }, { lanes }, eviction] = await Promise.all([
     announced(redis),
     pointerOf(redis, tag),
     readQueue(redis, tag),
     readScans(redis, tag),
+    readHints(redis, tag),
     evictionWarning(redis),
   ]);
-  return { writer: mirrors.some((mirror) => mirror.tag === tag), pointer, queuedChanges, lastScan: last, eviction };
+  const writer = mirrors.some((mirror) => mirror.tag === tag);
+  return { writer, pointer, queuedChanges, lastScan: last, lanes, eviction };
 }
 
 async function pointerOf(redis: Redis, tag: MirrorTag): Promise<Pointer | null> {

@@ -44,6 +44,10 @@ export function warningsOf(
   }
   if (redis?.lastScan?.complete === false)
     warnings.push(`the last scan was incomplete: ${redis.lastScan.reason ?? 'it was cut short'}`);
+  for (const { status, givenUp } of redis?.lanes ?? []) {
+    if (givenUp !== null)
+      warnings.push(`the hot lane ${status} is given up for now: ${givenUp}; its users wait for the scan`);
+  }
   if (slot.heldDeletes > 0) {
     warnings.push(
       `${count(slot.heldDeletes, 'delete is', 'deletes are')} held: cognito-feed deletes list says whom and why`,
