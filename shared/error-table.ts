@@ -51,6 +51,8 @@ const SERVICE: readonly ErrorKind[] = [
     what: 'a job was taken over by another replica, or is gone',
     advice: 'none; if it is frequent, the process is starved of CPU',
     codes: [-1, -2, -3, -4, -5, -6, -7, -8, -9],
+    // queue.ts gives BullMQ's nameless error this name.
+    names: ['LockLost'],
   },
   {
     kind: 'interrupted',

@@ -53,6 +53,15 @@ export interface WorkerHooks {
   readonly onError: (error: Error, jobId: string | null) => void;
 }
 
+/** A job was not renewed in time, so another replica may have it. */
+class LockLost extends Error {
+  override readonly name = 'LockLost';
+}
+
+/** BullMQ gives this error neither name nor code, and a job's id in its message (lock-manager.js). */
+const named = (error: Error): Error =>
+  error.message.startsWith('could not renew lock for job') ? new LockLost(error.message) : error;
+
 export function createWorker<Data, Result>(
   name: string,
   tag: MirrorTag,
@@ -72,7 +81,7 @@ export function createWorker<Data, Result>(
     runRetryDelay: 1_000,
     settings: { backoffStrategy: (attempts: number) => Math.round(backOffMs(attempts - 1, 250, 30_000)) },
   });
-  worker.on('error', (error) => hooks.onError(error, null));
+  worker.on('error', (error) => hooks.onError(named(error), null));
   worker.on('failed', (job, error) => hooks.onError(error, job?.id ?? null));
   return worker;
 }

@@ -23,6 +23,10 @@ const reason = (running: Running, pattern: RegExp) =>
     () => running.readiness.reasons().find((line) => pattern.test(line)),
     () => running.readiness.reasons().join('\n'),
   );
+/** Every failure on the way stands in the error table. */
+const expectKnownErrors = (feed: Feed): void =>
+  expect(feed.logged.filter((line) => line.includes('"kind":"unknown"'))).toEqual([]);
+
 const ready = (running: Running) => until('readiness', () => running.readiness.reasons().length === 0);
 
 describe('a scan outlives', () => {
@@ -48,6 +52,7 @@ describe('a scan outlives', () => {
     expect(await feed.scan()).toMatchObject({ complete: true, deleted: 1, updated: 1 });
     await feed.expectMirrorEqualsPool();
     await running.stop();
+    expectKnownErrors(feed);
   });
 
   test('a request that is never answered', async () => {
@@ -56,6 +61,7 @@ describe('a scan outlives', () => {
     expect(await feed.scan()).toMatchObject({ complete: true, deleted: 0 });
     await feed.expectMirrorEqualsPool();
     await running.stop();
+    expectKnownErrors(feed);
   });
 });
 
@@ -79,6 +85,7 @@ describe('an outage', () => {
     await ready(running);
     await feed.expectMirrorEqualsPool();
     await running.stop();
+    expectKnownErrors(feed);
   });
 
   test.for([
@@ -104,6 +111,7 @@ describe('an outage', () => {
       expect(await feed.scan()).toMatchObject({ complete: true, deleted: 0 });
       await ready(running);
       await running.stop();
+      expectKnownErrors(feed);
     },
   );
 });

@@ -18,6 +18,10 @@ async function feedWithRedis(
   return { feed, server };
 }
 
+/** Every failure on the way stands in the error table. */
+const expectKnownErrors = (feed: Feed): void =>
+  expect(feed.logged.filter((line) => line.includes('"kind":"unknown"'))).toEqual([]);
+
 const ready = (running: Running) =>
   until(
     'readiness',
@@ -50,6 +54,7 @@ async function expectGoesOn(feed: Feed, running: Running, ended: () => boolean):
   ]);
   expect(ended()).toBe(false);
   await running.stop();
+  expectKnownErrors(feed);
 }
 
 /** Runs until the first scan is applied. */
@@ -125,6 +130,7 @@ describe('Redis is away', () => {
     await feed.scan();
     await feed.expectMirrorEqualsPool();
     await running.stop();
+    expectKnownErrors(feed);
   });
 
   test('out of memory: an outage, not a crash; with room again it goes on', async () => {
@@ -146,5 +152,6 @@ describe('Redis is away', () => {
     const warned = feed.logged.map((line) => JSON.parse(line)).find(({ msg }) => msg.includes('maxmemory-policy'));
     expect(warned).toMatchObject({ level: 'error', msg: expect.stringContaining('allkeys-lru') });
     await running.stop();
+    expectKnownErrors(feed);
   });
 });
