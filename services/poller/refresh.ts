@@ -130,7 +130,7 @@ export async function settleSuspect(
   suspect: Suspect,
   lookedAt: number,
   timeline: string,
-  { settings, snapshot, window, reader }: RefreshDoors,
+  { settings, snapshot, window, reader }: Pick<RefreshDoors, 'settings' | 'snapshot' | 'window' | 'reader'>,
 ): Promise<SuspectVerdict> {
   if (!settings.confirmWithAdminGetUser)
     return { verdict: 'held', reason: 'without AdminGetUser only scans delete: two exact looks a whole scan apart' };

@@ -26,6 +26,8 @@ interface Held {
   strings: Map<string, Buffer>;
   /** Held subs, as the writer tells them. */
   heldSubs: Set<string>;
+  /** Whom refreshes are about to delete: sub to the time of the look. */
+  refreshedDeletes: Map<string, number>;
   /** The timeline that the writers announce. */
   announced: string | null;
 }
@@ -38,6 +40,7 @@ const nothing = (): Held => ({
   hashes: new Map(),
   strings: new Map(),
   heldSubs: new Set(),
+  refreshedDeletes: new Map(),
   announced: null,
 });
 
@@ -53,6 +56,7 @@ const copyOf = (held: Held): Held => ({
   hashes: new Map([...held.hashes].map(([key, hash]) => [key, new Map(hash)])),
   strings: new Map(held.strings),
   heldSubs: new Set(held.heldSubs),
+  refreshedDeletes: new Map(held.refreshedDeletes),
 });
 
 export class MemoryRedis {

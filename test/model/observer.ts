@@ -68,10 +68,11 @@ export class Observer {
     this.#check(entry.observedAt < floor, `${sub} is suspected though known from after the floor`);
   }
 
-  /** AdminGetUser makes a billable user: it comes last, and only for a complete scan. */
+  /** AdminGetUser makes a billable user: it comes last, and only for a complete scan or for one user whom a refresh has missed. */
   asked(scan: string | null, username: string): void {
-    if (this.#isForgotten(this.#floors.get(scan ?? '') ?? Infinity)) return;
-    this.#check(scan !== null && this.#isComplete(scan), `AdminGetUser ${username} for no complete scan`);
+    if (scan === null) return;
+    if (this.#isForgotten(this.#floors.get(scan) ?? Infinity)) return;
+    this.#check(this.#isComplete(scan), `AdminGetUser ${username} for no complete scan`);
   }
 
   /**

@@ -5,19 +5,26 @@
 
 import { awaitChildren, ChildrenForgotten } from '../../services/poller/children.ts';
 import { diff } from '../../services/poller/diff.ts';
+import { judgeLook } from '../../services/poller/look-verdict.ts';
 import { type MissingOutcome, settleMissing } from '../../services/poller/missing.ts';
 import { Outbox } from '../../services/poller/outbox.ts';
+import type { PoolReader } from '../../services/poller/pages.ts';
 import { exactLook, prove, type Suspect } from '../../services/poller/proof.ts';
+import { lookAt, settleSuspect } from '../../services/poller/refresh.ts';
 import { childrenOf, conduct, type ScanJob, type ScanResult } from '../../services/poller/scan.ts';
 import { MarksForgotten, Seen } from '../../services/poller/seen.ts';
 import { type ShardPlan, walk } from '../../services/poller/shard.ts';
-import type { Upsert } from '../../shared/change.ts';
+import type { Change, Upsert } from '../../shared/change.ts';
 import { WIRE_VERSION } from '../../shared/change.ts';
 import type { MirrorTag } from '../../shared/keys.ts';
+import type { PoolSettings } from '../../shared/settings.ts';
 import type { SnapshotReader } from '../../shared/snapshot.ts';
+import { standInSub } from '../../shared/user.ts';
 import { MarksRedis } from './memory-marks.ts';
+import { subIn } from './memory-postgres.ts';
 import { MemoryQueue, type TakenJob } from './memory-queue.ts';
 import { MemorySnapshotReader } from './memory-snapshot.ts';
+import { MemoryWindow } from './memory-window.ts';
 import { type Observer, SHARDED } from './observer.ts';
 import { PoolView } from './pool-view.ts';
 import { Process } from './scheduler.ts';
@@ -40,6 +47,7 @@ export class PollerReplica {
   readonly #shards: MemoryQueue;
   readonly #changes: MemoryQueue;
   readonly #outbox: Outbox;
+  readonly #window: MemoryWindow;
 
   constructor(name: string, world: World, observer: Observer) {
     this.process = new Process(name);
@@ -47,6 +55,7 @@ export class PollerReplica {
     this.#observer = observer;
     const { redis } = world;
     this.#snapshot = new MemorySnapshotReader(redis, this.process) as unknown as SnapshotReader;
+    this.#window = new MemoryWindow(world, this.process);
     this.#marks = new MarksRedis(redis, this.process);
     this.#scans = new MemoryQueue(redis, this.process, 'scans');
     this.#shards = new MemoryQueue(redis, this.process, 'shards');
@@ -132,6 +141,7 @@ export class PollerReplica {
       now: () => scheduler.step(this.process, 'clock', () => redis.observationTime()),
     });
     await new Seen(this.#marks.asRedis(), TAG, result.scan).forget();
+    if (result.complete) await this.#window.scanned(result.floor);
     this.#world.scanEnds.push(result);
     return result;
   }
@@ -205,7 +215,12 @@ export class PollerReplica {
             parent,
           ),
       },
-      { guard: this.#world.guard, mirrorUsers: entries, earlier: null },
+      {
+        guard: this.#world.guard,
+        mirrorUsers: entries,
+        refreshedDeletes: await this.#window.count(),
+        earlier: null,
+      },
     );
   }
 
@@ -238,19 +253,33 @@ export class PollerReplica {
         );
         if (wanted === undefined) continue;
         const { pointer } = await this.#snapshot.read([]);
-        if (pointer === null) continue;
-        const suspect: Suspect = { sub: `?${wanted.username}`, username: wanted.username };
-        const look = await exactLook(view.asReader(), suspect, pointer.timeline);
-        if (!look.shown) continue;
-        const changes = await this.#changed([look.observed]);
-        if (changes.length === 0) continue;
-        const { timeline } = pointer;
-        const message = { type: 'batch', v: WIRE_VERSION, pool: POOL, timeline, scan: null, changes };
-        await this.#changes.add('batch', message, { jobId: this.#world.newId('refresh') });
+        if (pointer !== null) await this.#lookAt(wanted.username, pointer.timeline, view.asReader());
       } catch (error) {
         forgiven(error);
       }
     }
+  }
+
+  /** As services/poller/refresh-answer.ts: one look, and for who is missing the guard and the proof. */
+  async #lookAt(username: string, timeline: string, reader: PoolReader): Promise<void> {
+    const { scheduler, postgres } = this.#world;
+    const sub = await scheduler.step(this.process, 'whose username', () => {
+      const row = postgres.database.mirror.get(username);
+      return row === undefined ? null : (subIn(row) ?? standInSub(username));
+    });
+    const snapshot = this.#snapshot;
+    const looked = await lookAt({ by: 'username', name: username, sub }, timeline, { reader, snapshot });
+    if (looked === null) return;
+    const { change, missing } = judgeLook({ expect: 'nothing', since: null }, 1, looked.look, looked.known);
+    if (change !== null) await this.#outbox.sendFirst([change], timeline, null);
+    if (missing === null) return;
+    const { suspect, lookedAt } = missing;
+    const settings = { confirmWithAdminGetUser: true } as PoolSettings;
+    const window = this.#window.asWindow();
+    const settled = await settleSuspect(suspect, lookedAt, timeline, { settings, snapshot, window, reader });
+    if (settled.verdict !== 'proved') return;
+    const remove: Change = { kind: 'delete', ...suspect, observedAt: settled.observedAt };
+    await this.#outbox.sendFirst([remove], timeline, null);
   }
 
   #view(scan: string | null): PoolView {
