@@ -305,6 +305,7 @@ class MemoryTransaction implements LedgerTransaction {
     return this.#later('keepalive', (database) => {
       const { slot, rejects, held, tombstones } = database;
       database.slot = { ...slot, asOf: Math.max(slot.asOf ?? 0, floor), state: 'streaming' };
+      database.memory.keptIn = slot.timeline;
       for (const [sub, { seenFloor }] of rejects) if (seenFloor < floor) rejects.delete(sub);
       for (const [sub, { seenAt }] of held) if (seenAt < floor) held.delete(sub);
       for (const [sub, { deletedAt }] of tombstones) if (deletedAt < now - TOMBSTONE_MS) tombstones.delete(sub);

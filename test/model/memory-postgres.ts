@@ -43,6 +43,8 @@ export interface Memory {
   writes: number;
   /** The timeline in which a hand last edited the mirror. */
   editedIn: string | null;
+  /** The timeline in which as_of last moved. */
+  keptIn: string | null;
 }
 
 export const copyOf = (database: Database): Database => ({
@@ -57,6 +59,7 @@ export const copyOf = (database: Database): Database => ({
     written: new Map(database.memory.written),
     writes: database.memory.writes,
     editedIn: database.memory.editedIn,
+    keptIn: database.memory.keptIn,
   },
 });
 
@@ -117,7 +120,7 @@ export class MemoryPostgres {
       tombstones: new Map(),
       held: new Map(),
       rejects: new Map(),
-      memory: { dead: new Set(), written: new Map(), writes: 0, editedIn: null },
+      memory: { dead: new Set(), written: new Map(), writes: 0, editedIn: null, keptIn: null },
     };
     this.#saved = copyOf(this.database);
   }

@@ -152,6 +152,11 @@ export class Observer {
     this.#check(!dead.has(sub), `${sub} comes back from the dead`);
     this.#check(this.#world.pool.everHad(sub, stateOf(row)), `a state of ${sub} that the pool never had`);
     this.#check(old === null || !sameRow(old, row), `an update of ${sub} that changes nothing`);
+    const { asOf } = before.slot;
+    this.#check(
+      before.memory.keptIn !== line.timeline || asOf === null || put.observedAt >= asOf,
+      `${sub} is written from an observation older than as_of`,
+    );
     const last = written.get(sub);
     this.#check(
       last === undefined || last.timeline !== line.timeline || last.observedAt < put.observedAt,
