@@ -41,7 +41,11 @@ const WEIGHTS: Readonly<Record<Harm, number>> = {
 };
 
 const PAUSE_MOST_MS = 20_000;
-const BETWEEN_MOST_MS = 5_000;
+const BETWEEN_MOST_MS = 2_500;
+/** So often the next harm waits until the feed has recovered from the last: lies are only told to scans that get somewhere. */
+const RECOVERS = 0.35;
+const RECOVERY_MOST_MS = 15_000;
+const RECOVERED_SCANS = 3;
 
 export class Harmer {
   readonly tally: Tally = { kills: 0, pauses: 0, flushes: 0, lostSeconds: 0, restarts: 0, restores: 0 };
@@ -70,6 +74,23 @@ export class Harmer {
       break;
     }
     await sleep(this.#random.int(BETWEEN_MOST_MS));
+    if (this.#random.chance(RECOVERS)) await this.#recovery();
+  }
+
+  /** Some scans are applied; or it takes too long. */
+  async #recovery(): Promise<void> {
+    const deadline = performance.now() + RECOVERY_MOST_MS;
+    let [scans, last] = [0, ''];
+    while (scans <= RECOVERED_SCANS && performance.now() < deadline && !this.#ending.signal.aborted) {
+      const asked = this.#world.postgres.query<{ at: string }>('select as_of::text as at from cognito_feed.slots').then(
+        ({ rows }) => rows[0]?.at ?? '',
+        () => '',
+      );
+      const at = await Promise.race([asked, sleep(1_000, '')]);
+      if (at !== '' && at !== last) scans++;
+      if (at !== '') last = at;
+      await sleep(200);
+    }
   }
 
   /** Ends all pauses. */
@@ -200,7 +221,8 @@ export class Harmer {
   }
 
   async #awhile(): Promise<number> {
-    const ms = 1_000 + this.#random.int(PAUSE_MOST_MS - 1_000);
+    // Most are short, so that more than one thing happens at a time without everything standing still.
+    const ms = Math.round(1_000 + (PAUSE_MOST_MS - 1_000) * this.#random.next() ** 2);
     await sleep(ms, undefined, { signal: this.#ending.signal }).catch(() => undefined);
     return ms;
   }
