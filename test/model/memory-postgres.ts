@@ -181,6 +181,11 @@ export class MemoryPostgres {
   }
 }
 
+export function slotOf({ slot, mirrorId }: Database): Slot {
+  const { mirrorId: known, ...rest } = slot;
+  return { ...rest, mirrorReplaced: known !== mirrorId };
+}
+
 /** cognito_feed.sub_of */
 export function subIn(row: Row): string | null {
   for (const [name, value] of row.attributes) if (name === 'sub' && value !== null && value !== '') return value;
