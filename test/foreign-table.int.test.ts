@@ -1,5 +1,6 @@
 /** `migrate --replace-foreign-table` and back. No row of the stand-in's foreign table can be read, so whatever reads is the mirror. */
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
+import { wantScan } from '../services/poller/conductor.ts';
 import { replaceForeignTable } from '../services/writer/foreign-table.ts';
 import { identify } from '../services/writer/slot-setup.ts';
 import { UserFacingError } from '../shared/errors.ts';
@@ -223,6 +224,37 @@ describe.each(['postgres15', 'postgres18'] as const)('%s', (major) => {
     );
     await feed.expectMirrorEqualsPool();
   });
+});
+
+test('a deployment that runs while the foreign table is put back waits, reads nothing of it, and goes on when the mirror is there again', async () => {
+  const { feed, env } = await wrapped('postgres18', 70);
+  expect(await cliHere(REPLACE, env)).toMatchObject({ code: 0 });
+  await auditMirror(feed);
+  const running = feed.run();
+  expect(await feed.scan()).toMatchObject({ complete: true, inserted: 0, updated: 0, deleted: 0 });
+  expect(await cliHere(RESTORE, env)).toMatchObject({ code: 0 });
+  // It asks for its slot only when there is work.
+  feed.pool.fill(2);
+  await wantScan(feed.redis, await feed.tag());
+  await until(
+    'it says so',
+    async () => running.readiness.reasons().some((line) => line.includes('MirrorMissing')),
+    () => running.readiness.reasons().join('\n') + feed.logged.slice(-12).join(''),
+  );
+  expect(await cliHere(REPLACE, env)).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('2 inserted, 0 updated'),
+  });
+  await until('ready', async () => running.readiness.reasons().length === 0);
+  feed.pool.fill(1);
+  expect(await feed.scan()).toMatchObject({ complete: true, inserted: 1, updated: 0, deleted: 0 });
+  expect((await audited(feed)).filter(({ level }) => level === 'ROW').map(({ op }) => op)).toEqual([
+    'INSERT',
+    'INSERT',
+    'INSERT',
+  ]);
+  await feed.expectMirrorEqualsPool();
+  await running.stop();
 });
 
 test('bad usage and missing settings are said before anything connects', async () => {
