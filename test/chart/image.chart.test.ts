@@ -171,12 +171,13 @@ describe('the image', () => {
       AWS_ACCESS_KEY_ID: 'x',
       AWS_SECRET_ACCESS_KEY: 'x',
       AWS_ENDPOINT_URL: 'http://127.0.0.1:9',
+      EVENT_BUS_NAME: 'users',
       LOG_FORMAT: 'json',
     };
     expect(await ended(service, ['migrate'], env)).toMatchObject({ code: 0 });
     const { rows } = await connected(database.url).query('select count(*)::int as n from cognito.users');
     expect(rows).toEqual([{ n: 0 }]);
-    for (const name of ['writer', 'poller', 'run']) {
+    for (const name of ['writer', 'poller', 'publisher', 'run']) {
       const port = await freePort();
       const running = start(service, [name], { ...env, HTTP_HOST: '127.0.0.1', HTTP_PORT: String(port) });
       const told = () => running.output.stderr + running.output.stdout;
