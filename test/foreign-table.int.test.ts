@@ -257,6 +257,36 @@ test('a deployment that runs while the foreign table is put back waits, reads no
   await running.stop();
 });
 
+test.for(['postgres15', 'postgres18'] as const)(
+  'a role that is no superuser does it where it has the rights of the owner, on %s',
+  async (major) => {
+    const [login, owner] = [await freshLogin(inject(major)), await freshRole(major)];
+    const { feed, env } = await wrapped(major, 5);
+    const as = { ...env, DATABASE_URL: feed.database.urlAs(login.name, login.password) };
+    await feed.query(`grant create on database ${feed.database.name} to ${login.name}`);
+    await feed.query(`grant usage, create on schema cognito to ${login.name}, ${owner}`);
+    await feed.query(`grant usage on schema vault to ${login.name}`);
+    await feed.query(`grant select on vault.decrypted_secrets to ${login.name}`);
+    await feed.query(`alter foreign table cognito.users owner to ${owner}`);
+    const refused = await cliHere(REPLACE, as);
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: `cognito-feed: this role may not rename cognito.users: it must be its owner, ${owner}, or a member of that role. Nothing was changed\n`,
+    });
+    await feed.query(`grant ${owner} to ${login.name}`);
+    const replaced = await cliHere(REPLACE, as);
+    expect(replaced, replaced.stderr).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('cognito.users is the mirror now'),
+    });
+    // It may go on writing, whether or not it stays a member.
+    await feed.query(`revoke ${owner} from ${login.name}`);
+    feed.pool.fill(1);
+    expect(await cliHere(['sync'], as)).toMatchObject({ code: 0, stdout: expect.stringContaining('1 inserted') });
+    await feed.expectMirrorEqualsPool();
+  },
+);
+
 test('bad usage and missing settings are said before anything connects', async () => {
   const env = { DATABASE_URL: 'postgres://nobody@127.0.0.1:9/none' };
   const missing = await cliHere(REPLACE, env);

@@ -48,6 +48,7 @@ export async function checkReplaceable(postgres: pg.Pool, target: TableName): Pr
     if (found === 'foreign table') {
       await refuseReaders(client, target, 'foreign table');
       await refuseTaken(client, foreignBeside(target));
+      await refuseStranger(client, target);
       await whatStandsBeside(client, target);
     }
     return found;
@@ -161,6 +162,18 @@ async function refuseTaken(client: pg.ClientBase, table: TableName): Promise<voi
   const found = await inspectMirror(client, table);
   if (found.found === 'nothing') return;
   throw new UserFacingError(`the name ${targetName(table)} is taken. Nothing was changed: rename or drop what has it`);
+}
+
+/** Renaming takes the owner's rights; what they lack would come to light only after the copy. */
+async function refuseStranger(client: pg.ClientBase, table: TableName): Promise<void> {
+  const { rows } = await client.query<{ owner: string; owns: boolean }>(
+    `select pg_get_userbyid(relowner)::text as owner, pg_has_role(relowner, 'usage') as owns from pg_class where oid = to_regclass($1)`,
+    [quoteTable(table)],
+  );
+  if (rows[0]?.owns !== false) return;
+  throw new UserFacingError(
+    `this role may not rename ${targetName(table)}: it must be its owner, ${rows[0].owner}, or a member of that role. Nothing was changed`,
+  );
 }
 
 /** @param name as the operator knows it, where the relation has been renamed */
