@@ -43,9 +43,9 @@ const WEIGHTS: Readonly<Record<Harm, number>> = {
 const PAUSE_MOST_MS = 20_000;
 const BETWEEN_MOST_MS = 2_500;
 /** So often the next harm waits until the feed has recovered from the last: lies are only told to scans that get somewhere. */
-const RECOVERS = 0.35;
-const RECOVERY_MOST_MS = 15_000;
-const RECOVERED_SCANS = 3;
+const RECOVERS = 0.2;
+const RECOVERY_MOST_MS = 12_000;
+const RECOVERED_SCANS = 2;
 
 export class Harmer {
   readonly tally: Tally = { kills: 0, pauses: 0, flushes: 0, lostSeconds: 0, restarts: 0, restores: 0 };
