@@ -2,12 +2,12 @@
  * One batch, from the queue to the snapshot. ARCHITECTURE.md, "A batch, step by step", has the argument; the numbers here are its steps.
  */
 import { type Batch, type Change, usernameOf } from '../../shared/change.ts';
+import { UserFacingError } from '../../shared/errors.ts';
 import type { GuardLimits } from '../../shared/guard.ts';
 import { nextLsn } from '../../shared/lsn.ts';
 import type { Known, Pointer } from '../../shared/snapshot.ts';
-import { isStandIn } from '../../shared/user.ts';
 import type { Occasion } from './agreement.ts';
-import { belowFloor, type Candidate, changesOf, type Plan, plan, rounds, sieve } from './decide.ts';
+import { belowFloor, type Candidate, changesOf, type Mirrored, type Plan, plan, rounds, sieve } from './decide.ts';
 import { encodeLearned } from './learned.ts';
 import { type Commit, type Ledger, type LedgerTransaction, RowRefused, type Slot, type Staged } from './ledger.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
@@ -55,18 +55,30 @@ export const REFUSED_IN_A_ROW = 100;
  */
 export async function apply(batch: Batch, doors: ApplyDoors): Promise<Applied> {
   const total: Applied = { inserted: 0, updated: 0, deleted: 0, dropped: 0, rejected: 0, held: 0, lsn: null };
-  const refusals = { sqlstate: '', inARow: 0 };
+  const refusals: Refusals = { sqlstate: '', inARow: 0, rows: [] };
   for (const round of rounds(batch.changes)) await applyIsolated(batch, round, doors, total, refusals);
+  // Only now is it certain that they are bad rows, and not an outage.
+  for (const { change, error } of refusals.rows) {
+    await untilAgreed(doors, () => reject(batch, change, error, doors));
+    total.rejected++;
+  }
   return total;
 }
 
-/** Halves what was refused until the bad row stands alone, and rejects that one. */
+/** What Postgres has refused of a batch so far. */
+interface Refusals {
+  sqlstate: string;
+  inARow: number;
+  readonly rows: { readonly change: Change; readonly error: RowRefused }[];
+}
+
+/** Halves what was refused until the bad row stands alone, and notes that one. */
 async function applyIsolated(
   batch: Batch,
   changes: readonly Change[],
   doors: ApplyDoors,
   total: Applied,
-  refusals: { sqlstate: string; inARow: number },
+  refusals: Refusals,
 ): Promise<void> {
   try {
     await untilAgreed(doors, () => applyRound(batch, changes, doors, total));
@@ -77,10 +89,11 @@ async function applyIsolated(
     if (change !== undefined && second === undefined) {
       refusals.inARow = refusals.sqlstate === error.sqlstate ? refusals.inARow + 1 : 1;
       refusals.sqlstate = error.sqlstate;
-      if (refusals.inARow > REFUSED_IN_A_ROW) throw new Error(`every row is refused with SQLSTATE ${error.sqlstate}`);
-      await untilAgreed(doors, () => reject(batch, change, error, doors));
-      total.rejected++;
-      return;
+      refusals.rows.push({ change, error });
+      if (refusals.inARow <= REFUSED_IN_A_ROW) return;
+      throw new UserFacingError(
+        `Postgres refuses row after row with SQLSTATE ${error.sqlstate} (${error.message}): that is taken for an outage, and nothing is rejected; see what has changed on the mirror`,
+      );
     }
     const middle = Math.ceil(changes.length / 2);
     await applyIsolated(batch, changes.slice(0, middle), doors, total, refusals);
@@ -101,11 +114,8 @@ async function untilAgreed(doors: ApplyDoors, attempt: () => Promise<void>): Pro
 
 async function applyRound(batch: Batch, changes: readonly Change[], doors: ApplyDoors, total: Applied): Promise<void> {
   const { ledger, snapshot, guard } = doors;
-  // Step 2. A stand-in's row may hold somebody's sub: he is read with the others.
-  const standIns = changes.filter((change) => change.kind === 'delete' && isStandIn(change.sub)).map(usernameOf);
-  const subsUnder = standIns.length === 0 ? new Map<string, string | null>() : await ledger.subsUnder(standIns);
-  const others = [...subsUnder.values()].filter((sub) => sub !== null);
-  const view = await snapshot.read([...changes.map((change) => change.sub), ...others]);
+  // Step 2.
+  const view = await snapshot.read(changes.map((change) => change.sub));
   const { pointer } = view;
   if (pointer === null) throw new Disagreement();
   if (pointer.timeline !== batch.timeline) {
@@ -132,14 +142,6 @@ async function applyRound(batch: Batch, changes: readonly Change[], doors: Apply
     total.dropped += expired;
     return;
   }
-  // Where those subs are at home; null: nowhere any more.
-  const homes = new Map(
-    others.map((sub, i) => {
-      const known = view.known[changes.length + i];
-      return [sub, known?.tombstoned ? null : known?.entry?.username];
-    }),
-  );
-
   const outcome = await ledger.transaction(async (tx) => {
     // Steps 3 and 4.
     const vacated = new Map<number, number>();
@@ -158,14 +160,12 @@ async function applyRound(batch: Batch, changes: readonly Change[], doors: Apply
     }
     // Steps 5 and 6.
     const mirrored = new Map((await tx.mirrored()).map((row) => [row.n, row]));
-    for (const [n, row] of mirrored) {
-      // A copy, made by hand, of a row that stands elsewhere: known by a stand-in, and the sub in it is not its own.
+    const strangers = [...mirrored.values()].filter(({ n, sub }) => {
       const change = kept[n]?.change;
-      if (change?.kind !== 'delete' || !isStandIn(change.sub) || row.sub === null) continue;
-      const home = homes.get(row.sub);
-      if (row.sub === subsUnder.get(change.username) && home !== undefined && home !== change.username)
-        mirrored.set(n, { ...row, copy: true });
-    }
+      return sub !== null && change !== undefined && change !== null && change.sub !== sub;
+    });
+    for (const row of await copiesAmong(strangers, staged, pointer, snapshot))
+      mirrored.set(row.n, { ...row, copy: true });
     const planned = plan(kept, {
       mirrored,
       vacated,
@@ -206,6 +206,23 @@ function count(planned: Plan, commit: Commit | null, total: Applied): void {
   total.updated += planned.updates.length;
   total.deleted += planned.deletes.length;
   if (commit !== null && changesOf(planned) > 0) total.lsn = commit.lsn;
+}
+
+/**
+ * Of the rows that hold another sub than the change that came for their username: those whose sub is not at home there, so that a hand must have put
+ * it there. One more look at the snapshot, under the lock; a username used again is rare enough.
+ * @throws Disagreement where the snapshot is no longer where it was
+ */
+async function copiesAmong(
+  strangers: readonly Mirrored[],
+  staged: readonly Staged[],
+  pointer: Pointer,
+  snapshot: SnapshotStore,
+): Promise<Mirrored[]> {
+  if (strangers.length === 0) return [];
+  const view = await snapshot.read(strangers.map(({ sub }) => sub ?? ''));
+  if (view.pointer?.commit !== pointer.commit) throw new Disagreement();
+  return strangers.filter(({ n }, i) => view.known[i]?.entry?.username !== staged[n]?.username);
 }
 
 /** The username under which the snapshot knows this user, where it is another than the one seen. */

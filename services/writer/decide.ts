@@ -72,15 +72,22 @@ export function rounds(changes: readonly Change[]): Change[][] {
 export type Verdict = 'insert' | 'update' | 'replace' | 'same' | 'stale' | 'ghost' | 'delete' | 'absent';
 
 /** Rules 3 to 5 for one change, by what the mirror holds under its username. */
-export function judge({ change, known }: Candidate, mirrored: Mirrored | undefined): Verdict {
-  return change.kind === 'upsert' ? judgeUpsert(change, known, mirrored) : judgeDelete(change, mirrored);
+export function judge({ change, known, vacate }: Candidate, mirrored: Mirrored | undefined): Verdict {
+  if (change.kind === 'delete') return judgeDelete(change, mirrored);
+  return judgeUpsert(change, known, mirrored, vacate !== undefined);
 }
 
-function judgeUpsert(change: Upsert, known: Known, mirrored: Mirrored | undefined): Verdict {
+/**
+ * A row that a hand has damaged is put right in place, and nobody is buried for it: it names no sub, or one that is at home elsewhere, or the user
+ * who is seen stands under another username, which Cognito never changes (`moved`).
+ */
+const isDamaged = (change: Upsert, { sub, copy }: Mirrored, moved: boolean): boolean =>
+  sub === null || (sub !== change.sub && (copy === true || moved));
+
+function judgeUpsert(change: Upsert, known: Known, mirrored: Mirrored | undefined, moved: boolean): Verdict {
   if (mirrored === undefined) return 'insert';
-  if (mirrored.sub !== null && mirrored.sub !== change.sub) {
-    return isLater(change.row.createdAt, mirrored.createdAt) ? 'replace' : 'ghost';
-  }
+  if (isDamaged(change, mirrored, moved)) return 'update';
+  if (mirrored.sub !== change.sub) return isLater(change.row.createdAt, mirrored.createdAt) ? 'replace' : 'ghost';
   if (mirrored.same) return 'same';
   const older = isLater(mirrored.updatedAt, change.row.updatedAt);
   return older && !seenAgain(change, known) ? 'stale' : 'update';
@@ -151,12 +158,18 @@ export function plan(candidates: readonly (Candidate | null)[], circumstances: C
   const tombstones: { username: string; sub: string; at: number }[] = [];
   const held: { username: string; sub: string }[] = [];
   const learned: Learned[] = [];
+  /** Learned before all else: who is forgotten may be seen in the same batch. */
+  const forgotten: Learned[] = [];
   const settled: string[] = [];
 
-  const removed = (username: string, sub: string, at: number, rowSub: string | null) => {
-    deletes.push({ username, sub, rowSub, tombstoneAt: at });
-    learned.push({ op: 'delete', sub, deletedAt: at });
+  // A stand-in names a row, not a user: the next row that a hand invents there has to go, too.
+  const gone = (sub: string, at: number) => {
+    learned.push(isStandIn(sub) ? { op: 'forget', sub } : { op: 'delete', sub, deletedAt: at });
     settled.push(sub);
+  };
+  const removed = (username: string, sub: string, at: number, rowSub: string | null) => {
+    deletes.push({ username, sub, rowSub, tombstoneAt: isStandIn(sub) ? null : at });
+    gone(sub, at);
   };
   const seen = (change: Upsert) => {
     const { username } = change.row;
@@ -177,9 +190,8 @@ export function plan(candidates: readonly (Candidate | null)[], circumstances: C
     if (change.kind === 'delete') {
       if (verdict === 'delete') removed(username, change.sub, change.observedAt, row?.sub ?? null);
       else {
-        tombstones.push({ username, sub: change.sub, at: change.observedAt });
-        learned.push({ op: 'delete', sub: change.sub, deletedAt: change.observedAt });
-        settled.push(change.sub);
+        if (!isStandIn(change.sub)) tombstones.push({ username, sub: change.sub, at: change.observedAt });
+        gone(change.sub, change.observedAt);
       }
       return;
     }
@@ -213,19 +225,33 @@ export function plan(candidates: readonly (Candidate | null)[], circumstances: C
         break;
     }
     seen(change);
-    if (row !== undefined && row.sub === null && !isStandIn(change.sub)) {
-      learned.push({ op: 'forget', sub: standInSub(username) });
-    }
+    if (row === undefined || isStandIn(change.sub)) return;
+    const damaged = isDamaged(change, row, candidate.vacate !== undefined);
+    // He was new to the snapshot, or the row was damaged: a resync may have known it by a stand-in.
+    if (damaged || known.entry === null) forgotten.push({ op: 'forget', sub: standInSub(username) });
+    // Whose sub stood there has lost his row without having gone: he is new when he is seen.
+    if (damaged && row.sub !== null && row.copy !== true) forgotten.push({ op: 'forget', sub: row.sub });
   });
+  const written = new Set([...updates, ...inserts].map((n) => usernameOf((candidates[n] as Candidate).change)));
 
   for (const [n, owner] of vacated) {
     const candidate = candidates[owner];
     const verdict = verdicts[owner];
     const row = mirrored.get(n);
     if (!candidate?.vacate || row === undefined || row.sub !== candidate.change.sub) continue;
+    if (written.has(candidate.vacate)) continue;
     if (verdict === 'insert' || verdict === 'update' || verdict === 'same' || (verdict === 'replace' && !hold)) {
       deletes.push({ username: candidate.vacate, sub: row.sub, rowSub: row.sub, tombstoneAt: null });
     }
   }
-  return { deletes, updates, inserts, tombstones, held, replaced: hold ? 0 : replaced, learned, settled };
+  return {
+    deletes,
+    updates,
+    inserts,
+    tombstones,
+    held,
+    replaced: hold ? 0 : replaced,
+    learned: [...forgotten, ...learned],
+    settled,
+  };
 }
