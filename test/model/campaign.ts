@@ -1,6 +1,6 @@
 /** Many runs from one seed. What fails is shortened by fast-check and told step by step. */
 import fc from 'fast-check';
-import { type Command, command } from './commands.ts';
+import { type Command, history, told } from './commands.ts';
 import { QUIET, Run } from './run.ts';
 
 export interface Campaign {
@@ -23,9 +23,8 @@ export interface Outcome {
 const STEPS_TOLD = 150;
 
 export async function campaign({ runs, seed, path, shorten = true }: Campaign): Promise<Outcome> {
-  const history = fc.array(command, { minLength: 5, maxLength: 70, size: 'max' });
-  const property = fc.asyncProperty(history, async (commands) => {
-    await new Run().play(commands);
+  const property = fc.asyncProperty(history, async (one) => {
+    await new Run().play(told(one));
   });
   const result = await fc.check(property, {
     numRuns: runs,
@@ -37,11 +36,11 @@ export async function campaign({ runs, seed, path, shorten = true }: Campaign): 
   if (!failed || counterexample === null) return { runs: numRuns, failure: null };
   return {
     runs: numRuns,
-    failure: `${await told(counterexample[0])}\nafter ${numRuns} runs; again: MODEL_SEED=${seed} MODEL_PATH=${counterexamplePath}`,
+    failure: `${await retold(told(counterexample[0]))}\nafter ${numRuns} runs; again: MODEL_SEED=${seed} MODEL_PATH=${counterexamplePath}`,
   };
 }
 
-async function told(commands: readonly Command[]): Promise<string> {
+async function retold(commands: readonly Command[]): Promise<string> {
   const run = new Run();
   const lines: string[] = [];
   run.world.scheduler.trace = (line) => lines.push(line);

@@ -24,6 +24,8 @@ export type Command =
   | { readonly do: 'fault'; readonly replica: Replica; readonly when: 'before' | 'after' }
   /** A job's lock is lost though its worker lives: it is delivered again. */
   | { readonly do: 'redeliver'; readonly job: number }
+  /** A job that waits is late. */
+  | { readonly do: 'delay'; readonly job: number; readonly ms: number }
   | { readonly do: 'redis'; readonly what: 'save' | 'restore' | 'lose'; readonly skewMs: number }
   | { readonly do: 'postgres'; readonly what: 'save' | 'restore' | 'end sessions' | 'replace mirror' }
   | { readonly do: 'poison'; readonly username: Username | null }
@@ -38,7 +40,7 @@ export type Command =
 const username = fc.constantFrom(...USERNAMES);
 const replica = fc.nat(3);
 
-export const command: fc.Arbitrary<Command> = fc.oneof(
+const command: fc.Arbitrary<Command> = fc.oneof(
   {
     weight: 34,
     arbitrary: fc.record({
@@ -90,6 +92,14 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
+      do: fc.constant('delay'),
+      job: fc.nat(3),
+      ms: fc.constantFrom(3_000, 60_000, 660_000, 4_000_000),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
       do: fc.constant('redis'),
       what: fc.constantFrom('save', 'restore', 'lose'),
       skewMs: fc.constantFrom(0, -20_000, 20_000),
@@ -114,3 +124,36 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('resync') }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('anti-entropy'), on: fc.boolean() }) },
 ) as fc.Arbitrary<Command>;
+
+/** A run does without some kinds of commands and some users: what hides behind the noise of all of them at once shows itself where there are few. */
+const DISPENSABLE = [
+  ...([
+    'wait',
+    'lag',
+    'pages',
+    'refresh',
+    'crash',
+    'stop',
+    'fault',
+    'redeliver',
+    'delay',
+    'redis',
+    'postgres',
+    'poison',
+  ] as const),
+  ...(['edit', 'resync', 'anti-entropy', 'cid', 'dee', 'eve'] as const),
+];
+
+export interface History {
+  readonly without: readonly string[];
+  readonly commands: readonly Command[];
+}
+
+export const history: fc.Arbitrary<History> = fc.record({
+  without: fc.subarray(DISPENSABLE),
+  commands: fc.array(command, { minLength: 5, maxLength: 90, size: 'max' }),
+});
+
+/** The commands that are left. */
+export const told = ({ without, commands }: History): Command[] =>
+  commands.filter((one) => !without.includes(one.do) && !('username' in one && without.includes(one.username ?? '')));

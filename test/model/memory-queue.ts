@@ -16,6 +16,8 @@ export class FlowJob {
   state: 'wait' | 'active' | 'waiting-children' = 'wait';
   /** Who works on it; a new object each time it is taken. */
   lock: { readonly owner: Process; lost: boolean } | null = null;
+  /** A retry waits for its back-off, and others overtake. */
+  notBefore = 0;
   /** Children that are not done. */
   readonly dependencies: Set<string>;
   /** What became of those that are. */
@@ -41,12 +43,13 @@ export class FlowJob {
     const copy = new FlowJob(this.id, this.queue, this.parent, this.data, this.dependencies, this.processed);
     copy.state = this.state;
     copy.lock = this.lock;
+    copy.notBefore = this.notBefore;
     return copy;
   }
 
   /** Its worker is gone, stopped past its lock, or was slow to renew it: another may have it. */
-  get takeable(): boolean {
-    if (this.state === 'wait') return true;
+  takeable(now: number): boolean {
+    if (this.state === 'wait') return this.notBefore <= now;
     return this.state === 'active' && (this.lock === null || this.lock.lost || !this.lock.owner.running);
   }
 }
@@ -179,7 +182,7 @@ export class MemoryQueue {
   async take(): Promise<TakenJob> {
     const { scheduler } = this.#redis;
     const takeable = () =>
-      [...this.#redis.held.jobs.values()].filter((job) => job.queue === this.#name && job.takeable);
+      [...this.#redis.held.jobs.values()].filter((job) => job.queue === this.#name && job.takeable(scheduler.now));
     const lock = { owner: this.#process, lost: false };
     try {
       return await scheduler.step(

@@ -38,6 +38,7 @@ export class Run {
       checkSnapshot(this.world);
     }
     this.world.scheduler.trace?.(QUIET);
+    for (const job of this.world.redis.held.jobs.values()) job.notBefore = 0;
     for (const { process } of this.#replicas) {
       process.stopped = false;
       process.fault = null;
@@ -94,6 +95,12 @@ export class Run {
         const active = [...redis.held.jobs.values()].filter(({ state }) => state === 'active');
         const lock = active[command.job % Math.max(1, active.length)]?.lock;
         if (lock) lock.lost = true;
+        return;
+      }
+      case 'delay': {
+        const late = [...redis.held.jobs.values()].filter(({ state, data }) => state === 'wait' && isBatch(data));
+        const job = late[command.job % Math.max(1, late.length)];
+        if (job !== undefined) job.notBefore = scheduler.now + command.ms;
         return;
       }
       case 'redis':
@@ -159,3 +166,6 @@ export class Run {
     });
   }
 }
+
+const isBatch = (data: unknown): boolean =>
+  typeof data === 'object' && data !== null && 'type' in data && data.type === 'batch';
