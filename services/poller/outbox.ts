@@ -12,6 +12,8 @@ import { noteChild } from './children.ts';
 /** A batch ends with the change that reaches one of these. Characters of JSON, which is about bytes. */
 export const BATCH_CHANGES = 1_000;
 export const BATCH_CHARACTERS = 1_000_000;
+/** A gathering goes out with the page that fills it; so much over is no reason to cut. */
+const OVERSHOOT = 1.25;
 /** Bytes that may wait in the queue, beside MAX_QUEUED_CHANGES: a row can be 140 KB. */
 export const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** Past this part of Redis's maxmemory nothing is added. */
@@ -148,7 +150,8 @@ function* cut(changes: readonly Change[]): Generator<{ changes: Change[]; charac
   for (const change of changes) {
     part.push(change);
     characters += charactersOf(change);
-    if (isFull(part.length, characters)) {
+    // What overshot by less than a page's worth travels whole: a second job for the rest would double the transactions.
+    if (isFull(part.length / OVERSHOOT, characters / OVERSHOOT)) {
       yield { changes: part, characters };
       part = [];
       characters = 0;

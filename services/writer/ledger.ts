@@ -84,8 +84,6 @@ export interface Ledger {
    * One repeatable-read transaction under an advisory lock. Gives false, at once, where another session holds it.
    */
   rebuild(work: (source: RebuildSource) => Promise<void>): Promise<boolean>;
-  /** The subs that the mirror's rows of these usernames hold, without a lock. */
-  subsUnder(usernames: readonly string[]): Promise<Map<string, string | null>>;
 }
 
 /** The change was refused for what is in it, not for where it came to. */

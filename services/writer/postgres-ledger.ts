@@ -131,14 +131,6 @@ export class PostgresLedger implements Ledger {
       'repeatable read',
     );
   }
-
-  async subsUnder(usernames: readonly string[]): Promise<Map<string, string | null>> {
-    const { rows } = await this.#options.postgres.query<{ username: string; sub: string | null }>(
-      `select username, cognito_feed.sub_of(attributes) as sub from ${this.#mirror} where username = any($1)`,
-      [usernames],
-    );
-    return new Map(rows.map(({ username, sub }) => [username, sub]));
-  }
 }
 
 class PostgresLedgerTransaction implements LedgerTransaction {

@@ -21,6 +21,7 @@ import { type Applied, apply } from './apply.ts';
 import { MAX_AGE_MS } from './decide.ts';
 import { openMirror } from './mirror-doors.ts';
 import type { PostgresLedger } from './postgres-ledger.ts';
+import { prune } from './retention.ts';
 import { byAnother, Rivals } from './rivals.ts';
 import { begin, hold, keepalive } from './scan-marks.ts';
 import { targetName } from './slot-setup.ts';
@@ -29,6 +30,7 @@ import { countBatch, countCommit, observeLatencies } from './writer-metrics.ts';
 
 /** Between two looks whether slot and snapshot still agree, and two announcements. */
 const LOOK_EVERY_MS = 2_000;
+const PRUNE_EVERY_MS = 60_000;
 const RETRY_FIRST_MS = 200;
 const RETRY_MOST_MS = 10_000;
 /** Unreadable jobs that are remembered. */
@@ -55,7 +57,6 @@ export class MirrorWriter {
   /** What stands in the way now; null: nothing. */
   readonly #trouble: Trouble;
   readonly #rivals = new Rivals(Math.random);
-  #resyncWanted: string | null = null;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -85,6 +86,7 @@ export class MirrorWriter {
         else if (!(error instanceof Stopping)) log.warn({ err: error, jobId }, 'the queue changes is in trouble');
       },
     });
+    const pruning = this.#pruneNowAndThen();
     while (!signal.aborted) {
       try {
         await this.#lookAround();
@@ -94,12 +96,22 @@ export class MirrorWriter {
       }
       await sleep(LOOK_EVERY_MS, signal);
     }
-    await closeWorker(worker);
+    await Promise.all([closeWorker(worker), pruning]);
   }
 
-  /** Asks for a new timeline; it begins at the next look around. */
-  wantResync(reason: string): void {
-    this.#resyncWanted = reason;
+  /** CHANGE_RETENTION, beside the batches: what can't be pruned now is pruned the next time. */
+  async #pruneNowAndThen(): Promise<void> {
+    const { settings, postgres, log, signal } = this.#options;
+    const { changeRetentionMs, poolId } = settings;
+    while (changeRetentionMs !== null && !signal.aborted) {
+      try {
+        const { changes, lsn } = await prune(postgres, poolId, changeRetentionMs, { signal });
+        if (changes > 0) log.info({ changes, lsn }, 'pruned the change log');
+      } catch (error) {
+        if (!signal.aborted) log.warn({ err: error }, 'could not prune the change log');
+      }
+      await sleep(PRUNE_EVERY_MS, signal);
+    }
   }
 
   async #lookAround(): Promise<void> {
@@ -107,11 +119,7 @@ export class MirrorWriter {
     // One behind is what every commit leaves for an instant; mending that too does no harm, and where no batch comes any more nobody else would.
     const { state } = compareHistories(slot, await this.#snapshot.read([]));
     if (state !== 'agreed') await this.#agree();
-    else if (this.#resyncWanted !== null) {
-      const reason = this.#resyncWanted;
-      await this.#agree({ reason, timeline: slot.timeline });
-      this.#resyncWanted = null;
-    }
+
     await this.#announce();
   }
 

@@ -30,9 +30,15 @@ export class MemoryLedger implements Ledger {
       });
       return result;
     } catch (error) {
-      await this.#step('rollback', () => this.#postgres.end(session));
+      await this.#rollBack(session);
       throw error;
     }
+  }
+
+  /** A client whose rollback fails is closed, which ends its session too (shared/postgres.ts). */
+  async #rollBack(session: Session): Promise<void> {
+    const end = () => this.#postgres.end(session);
+    await this.#step('rollback', end).catch(end);
   }
 
   slot(): Promise<Slot> {
@@ -61,7 +67,7 @@ export class MemoryLedger implements Ledger {
       });
       return taken;
     } catch (error) {
-      await this.#step('rollback', () => postgres.end(session));
+      await this.#rollBack(session);
       throw error;
     }
   }
@@ -97,16 +103,5 @@ export class MemoryLedger implements Ledger {
             .map(([sub, { deletedAt }]) => ({ sub, deletedAt })),
         ),
     };
-  }
-
-  subsUnder(usernames: readonly string[]): Promise<Map<string, string | null>> {
-    return this.#step('subs under', () => {
-      const { mirror } = this.#postgres.database;
-      const found = usernames.flatMap((username): [string, string | null][] => {
-        const row = mirror.get(username);
-        return row === undefined ? [] : [[username, subIn(row)]];
-      });
-      return new Map(found);
-    });
   }
 }

@@ -5,13 +5,13 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { verify } from '../services/cli/commands/verify.ts';
-import { audited, auditMirror } from './audit.ts';
-import { commandHere } from './command-here.ts';
-import { redisOfFile, startFeed } from './feed.ts';
-import { connected, freshDatabase } from './fresh-database.ts';
-import { startPostgres } from './servers/postgres.ts';
-import { until } from './until.ts';
+import { verify } from '../../services/cli/commands/verify.ts';
+import { audited, auditMirror } from '../audit.ts';
+import { commandHere } from '../command-here.ts';
+import { redisOfFile, startFeed } from '../feed.ts';
+import { connected, freshDatabase } from '../fresh-database.ts';
+import { startPostgres } from '../servers/postgres.ts';
+import { until } from '../until.ts';
 
 const redis = redisOfFile();
 
