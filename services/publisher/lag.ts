@@ -40,12 +40,18 @@ export async function watchLag(
   done();
 }
 
-/** `read` is not delivered, so it is no lag. */
+/** What follows the position, and what the position has passed but waits for another try. `read` is not delivered, so it is no lag. */
 async function lags(postgres: pg.Pool, pool: string, targets: readonly string[]) {
   const behind = `from cognito_feed.changes c where c.pool = s.pool and (c.lsn, c.seq) > (s.confirmed_lsn, s.confirmed_seq) and c.op <> 'read'`;
+  const pending = 'from cognito_feed.pending_deliveries p where p.subscription = s.name and p.pool = s.pool';
   const { rows } = await postgres.query<{ name: string; changes: number; at: number | null }>(
-    `select name, (select count(*)::int from (select 1 ${behind} limit ${COUNTED_MOST}) counted) as changes,
-       (select extract(epoch from committed_at)::float8 * 1000 ${behind} order by c.lsn, c.seq limit 1) as at
+    `select name,
+       (select count(*)::int from (select 1 ${behind} limit ${COUNTED_MOST}) counted) + (select count(*)::int ${pending}) as changes,
+       extract(epoch from least(
+         (select committed_at ${behind} order by c.lsn, c.seq limit 1),
+         (select min(c.committed_at) from cognito_feed.changes c
+          where c.pool = s.pool and (c.lsn, c.seq) = (select p.lsn, p.seq ${pending} order by p.lsn, p.seq limit 1))
+       ))::float8 * 1000 as at
      from cognito_feed.subscriptions s where pool = $1 and name = any($2)`,
     [pool, targets],
   );
