@@ -71,6 +71,8 @@ const command: fc.Arbitrary<Command> = fc.oneof(
         'delete',
         'delete',
         'recreate',
+        'recreate',
+        'recreate',
       ),
       username,
     }),

@@ -160,7 +160,10 @@ export class MemoryPostgres {
   /** The base backup in place of what there is. */
   restore(): void {
     this.endAll();
+    const { editedIn } = this.database.memory;
     this.database = copyOf(this.#saved);
+    // A rebuild under way may have read what a hand had made, and the restored slot is still where it was.
+    if (editedIn === this.database.slot.timeline) this.database.memory.editedIn = editedIn;
   }
 
   /** TRUNCATE; or DROP and a new, empty table: either way another storage. Whoever uses the table is ended, as an impatient operator would. */
