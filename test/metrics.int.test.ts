@@ -142,7 +142,7 @@ describe('/metrics', () => {
     await end();
   });
 
-  test('tells of held deletes, rejected rows, resyncs by reason, refreshes, and targets that are behind', async () => {
+  test('tells of held deletes, rejected rows, resyncs by reason, and targets that are behind', async () => {
     let accepts = true;
     const receiver = await WebhookReceiver.start(() => (accepts ? 200 : 503));
     const feed = await startFeed({
@@ -151,7 +151,6 @@ describe('/metrics', () => {
     });
     feed.pool.fill(200);
     const { page, end } = await serve(feed, {
-      REFRESH_TOKEN: 'token',
       WEBHOOK_URL: receiver.url,
       WEBHOOK_SECRET: SECRET,
       WEBHOOK_ALLOW_INSECURE: 'true',
