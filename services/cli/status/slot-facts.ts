@@ -93,11 +93,13 @@ async function history(client: pg.ClientBase, pool: string, target: string): Pro
   return rows[0] ?? null;
 }
 
-/** `read` is not delivered, so it is no lag. */
+/** `read` is not delivered, so it is no lag. What failed and is tried again stands apart: the position has passed it. */
 async function publishers(client: pg.ClientBase, pool: string): Promise<Publisher[]> {
   const { rows } = await client.query<Publisher>(
-    `select name, (select count(*) from cognito_feed.changes c
-                   where c.pool = s.pool and (c.lsn, c.seq) > (s.confirmed_lsn, s.confirmed_seq) and c.op <> 'read')::float8 as "lagChanges"
+    `select name, ((select count(*) from cognito_feed.changes c
+                    where c.pool = s.pool and (c.lsn, c.seq) > (s.confirmed_lsn, s.confirmed_seq) and c.op <> 'read')
+                   + (select count(*) from cognito_feed.pending_deliveries p where p.subscription = s.name and p.pool = s.pool))::float8
+                   as "lagChanges"
      from cognito_feed.subscriptions s where pool = $1 order by name`,
     [pool],
   );
