@@ -71,7 +71,7 @@ test('its commands and its SQL do what it says', { timeout: 120_000 }, async () 
   const service = shell(`trap : TERM\n${definition}\n${running?.code ?? ''}`, env);
   const answers = (path: string) => fetch(`http://127.0.0.1:${port}${path}`).catch(() => undefined);
   await until('/readyz', async () => (await answers('/readyz'))?.status === 200, service.output, 60_000);
-  for (const path of ['/healthz', '/metrics']) expect((await answers(path))?.status, path).toBe(200);
+  for (const path of ['/', '/healthz', '/metrics']) expect((await answers(path))?.status, path).toBe(200);
 
   feed.pool.update('ada', { email: 'ada@example.org' });
   const audited = await until('the trigger', async () => {

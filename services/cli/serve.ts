@@ -10,6 +10,7 @@ import type { Settings } from '../../shared/settings.ts';
 import { Trouble } from '../../shared/trouble.ts';
 import type { CommandContext } from './command.ts';
 import { awaitForeignPools, namesForeignServer } from './foreign-pools.ts';
+import { statusPage } from './status-page.ts';
 
 /** What a service works with. */
 export interface Served {
@@ -44,6 +45,7 @@ export async function serve(
             port: settings.httpPort,
             metrics: { contentType: metrics.contentType, metrics: () => metrics.scrape() },
             notReady: () => readiness.reasons(),
+            statusPage: statusPage(context, name, () => readiness.reasons()),
             routes,
           },
           log,
