@@ -17,7 +17,7 @@ export type Command =
       readonly username: Username;
     }
   | { readonly do: 'lag'; readonly ms: number; readonly hide: Username | null }
-  | { readonly do: 'pages'; readonly what: 'empty' | 'refuse token' }
+  | { readonly do: 'pages'; readonly what: 'empty' | 'refuse token' | 'fail' }
   | { readonly do: 'scan'; readonly sharded: boolean }
   | { readonly do: 'refresh'; readonly username: Username }
   | { readonly do: 'crash' | 'stop' | 'wake'; readonly replica: Replica }
@@ -85,7 +85,10 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       hide: fc.option(username, { freq: 2 }),
     }),
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('pages'), what: fc.constantFrom('empty', 'refuse token') }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('pages'), what: fc.constantFrom('empty', 'refuse token', 'fail', 'fail') }),
+  },
   { weight: 12, arbitrary: fc.record({ do: fc.constant('scan'), sharded: fc.nat(7).map((n) => n === 7) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('refresh'), username }) },
   { weight: 8, arbitrary: fc.record({ do: fc.constantFrom('crash', 'stop', 'stop', 'wake'), replica }) },

@@ -39,6 +39,8 @@ export class HostilePool {
   lag: Lag = EXACT.lag;
   /** Pages without users that come before the next chain's users, as filters give them. */
   emptyPages = 0;
+  /** The next page of a walk fails for longer than patience lasts. */
+  failing = false;
   /** The next continuation is refused. */
   refuseToken = false;
   readonly #users = new Map<string, PoolUser>();

@@ -57,7 +57,7 @@ export class MemoryLedger implements Ledger {
         const holder = postgres.rebuilder;
         if (holder === null) postgres.rebuilder = session;
         // A holder that no longer moves is ended; the next try finds the lock free.
-        else if (!holder.owner.running) postgres.end(holder);
+        else if (!holder.owner.running) postgres.terminate(holder);
         return postgres.rebuilder === session;
       });
       if (taken) await work(this.#source(session, session.view as Database));

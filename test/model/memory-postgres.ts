@@ -92,6 +92,10 @@ export class MemoryPostgres {
   poison: ReadonlySet<string> = new Set();
   /** Told of each commit that changed the mirror, before it stands. */
   onCommit: (before: Database, commit: Commit, lines: readonly LogLine[]) => void = () => undefined;
+  /** Sessions that others have ended. */
+  terminated = 0;
+  /** Told why a timeline begins. */
+  onTimeline: (reason: string) => void = () => undefined;
   #saved: Database;
   #mirrorIds = 1;
 
@@ -136,7 +140,13 @@ export class MemoryPostgres {
     return session;
   }
 
-  /** Its transaction rolls back, as at pg_terminate_backend. */
+  /** pg_terminate_backend: its owner goes on and knows nothing of it yet. */
+  terminate(session: Session): void {
+    this.terminated++;
+    this.end(session);
+  }
+
+  /** Its transaction rolls back. */
   end(session: Session): void {
     session.ended = true;
     this.sessions.delete(session);
@@ -150,7 +160,7 @@ export class MemoryPostgres {
   }
 
   endAll(): void {
-    for (const session of [...this.sessions]) this.end(session);
+    for (const session of [...this.sessions]) this.terminate(session);
   }
 
   save(): void {
@@ -168,7 +178,7 @@ export class MemoryPostgres {
 
   /** TRUNCATE; or DROP and a new, empty table: either way another storage. Whoever uses the table is ended, as an impatient operator would. */
   replaceMirror(): void {
-    for (const session of [...this.sessions]) if (session.touched) this.end(session);
+    for (const session of [...this.sessions]) if (session.touched) this.terminate(session);
     this.database.mirrorId = ++this.#mirrorIds;
     this.database.mirror = new Map();
     this.database.memory.writes++;
@@ -177,7 +187,7 @@ export class MemoryPostgres {
 
   /** Somebody's own UPDATE, INSERT or DELETE. */
   editByHand(edit: (mirror: Map<string, Row>) => void): void {
-    for (const session of [...this.sessions]) if (session.touched) this.end(session);
+    for (const session of [...this.sessions]) if (session.touched) this.terminate(session);
     edit(this.database.mirror);
     this.database.memory.writes++;
     this.database.memory.editedIn = this.database.slot.timeline;

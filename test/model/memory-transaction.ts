@@ -67,7 +67,7 @@ export class MemoryTransaction implements LedgerTransaction {
       'lock slot',
       (database) => {
         const { slotHolder: holder } = postgres;
-        if (holder !== null && holder !== session) postgres.end(holder);
+        if (holder !== null && holder !== session) postgres.terminate(holder);
         postgres.slotHolder = session;
         return slotOf(database);
       },
@@ -202,7 +202,8 @@ export class MemoryTransaction implements LedgerTransaction {
   }
 
   newTimeline(timeline: string, commit: string, lsn: Lsn, floor: number, reason: string): Promise<void> {
-    return this.#later('new timeline', (database) => {
+    return this.#later(`new timeline: ${reason}`, (database) => {
+      this.#postgres.onTimeline(reason);
       database.slot = {
         ...database.slot,
         timeline,

@@ -34,11 +34,24 @@ export class Observer {
 
   constructor(world: World) {
     this.#world = world;
+    world.postgres.onTimeline = (reason) => this.#timelineBegun(reason);
     world.postgres.onCommit = (before, commit, lines) => this.#committed(before, commit, lines);
   }
 
   #check(holds: boolean, rule: string): void {
     this.#world.scheduler.check(holds, rule);
+  }
+
+  /**
+   * Whatever dies, stops, wakes up or comes twice: two histories part only where a server lost a part of one. (A builder whose session was ended may
+   * still point to what it built; that costs a resync.)
+   */
+  #timelineBegun(reason: string): void {
+    const { losses, postgres } = this.#world;
+    const parted = ['no snapshot', 'another timeline', 'another history', 'the floor lies in the future'].includes(
+      reason,
+    );
+    this.#check(!parted || losses > 0 || postgres.terminated > 0, `a resync though nothing was lost: ${reason}`);
   }
 
   observed(users: readonly CognitoUser[], observedAt: number): Shown[] {

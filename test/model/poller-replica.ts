@@ -9,6 +9,7 @@ import { judgeLook } from '../../services/poller/look-verdict.ts';
 import { type MissingOutcome, settleMissing } from '../../services/poller/missing.ts';
 import { Outbox } from '../../services/poller/outbox.ts';
 import type { PoolReader } from '../../services/poller/pages.ts';
+import { PoolFailure } from '../../services/poller/pages.ts';
 import { exactLook, prove, type Suspect } from '../../services/poller/proof.ts';
 import { lookAt, settleSuspect } from '../../services/poller/refresh.ts';
 import { childrenOf, conduct, type ScanJob, type ScanResult } from '../../services/poller/scan.ts';
@@ -26,7 +27,7 @@ import { MemoryQueue, type TakenJob } from './memory-queue.ts';
 import { MemorySnapshotReader } from './memory-snapshot.ts';
 import { MemoryWindow } from './memory-window.ts';
 import { type Observer, SHARDED } from './observer.ts';
-import { PoolView } from './pool-view.ts';
+import { PoolView, unanswered } from './pool-view.ts';
 import { Process } from './scheduler.ts';
 import type { World } from './world.ts';
 import { forgiven } from './writer-replica.ts';
@@ -134,7 +135,7 @@ export class PollerReplica {
         try {
           return await this.#missing(data, scan, job, view);
         } catch (error) {
-          if (error instanceof MarksForgotten) return error.message;
+          if (error instanceof MarksForgotten || error instanceof PoolFailure) return error.message;
           throw error;
         }
       },
@@ -154,13 +155,8 @@ export class PollerReplica {
     const real = job.asJob<ShardPlan, unknown>();
     let walked = await seen.ended(plan.shard);
     if (walked === null) {
-      walked = await walk(plan, {
-        reader: view.asReader(),
-        snapshot: this.#snapshot,
-        outbox: this.#outbox,
-        seen,
-        job: real,
-      });
+      const doors = { reader: view.asReader(), snapshot: this.#snapshot, outbox: this.#outbox, seen, job: real };
+      walked = await walk(plan, doors).catch(unanswered);
       if (walked.ended) this.#observer.walked(plan.scan, plan.shard);
       await seen.end(plan.shard, walked);
     }

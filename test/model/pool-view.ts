@@ -1,6 +1,7 @@
 /** The pool through one poller's requests: each stamped before it goes out (services/poller/pages.ts), without its budget and its patience. */
 
-import { type ObservedPage, type PoolReader, TokenRefused } from '../../services/poller/pages.ts';
+import { type ObservedPage, PoolFailure, type PoolReader, TokenRefused } from '../../services/poller/pages.ts';
+import type { Walked } from '../../services/poller/seen.ts';
 import type { CognitoUser } from '../../shared/user.ts';
 import type { Observer, Shown } from './observer.ts';
 import type { Process } from './scheduler.ts';
@@ -57,6 +58,10 @@ export class PoolView {
       this.#unnoted.length = 0;
       throw new TokenRefused('the page token was refused');
     }
+    if (this.#scan !== null && pool.failing) {
+      pool.failing = false;
+      throw new PoolFailure('Cognito', { cause: new Error('away') });
+    }
     this.#unnoted.push(...this.#observer.observed(page.users, observedAt));
     return { ...page, observedAt };
   }
@@ -71,4 +76,10 @@ export class PoolView {
     );
     return { user, observedAt };
   }
+}
+
+/** A walk that Cognito's patience ended. */
+export function unanswered(error: unknown): Walked {
+  if (!(error instanceof PoolFailure)) throw error;
+  return { ended: false, pages: 0, users: 0, unshardable: 0, reason: error.message };
 }

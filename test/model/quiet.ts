@@ -21,6 +21,7 @@ export async function checkQuiet(world: World): Promise<void> {
   const { pool, postgres, scheduler } = world;
   scheduler.random = new Random(scheduler.steps);
   pool.lag = EXACT.lag;
+  pool.failing = false;
   postgres.poison = new Set();
   // As an operator who has seen the held deletes and lets them go.
   world.guard = { count: null, percent: null };

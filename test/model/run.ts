@@ -70,6 +70,7 @@ export class Run {
       }
       case 'pages':
         if (command.what === 'empty') pool.emptyPages = 55;
+        else if (command.what === 'fail') pool.failing = true;
         else pool.refuseToken = true;
         return;
       case 'scan':
@@ -104,6 +105,7 @@ export class Run {
         return;
       }
       case 'redis':
+        if (command.what !== 'save') world.losses++;
         if (command.what === 'save') redis.save();
         else if (command.what === 'restore') {
           world.redisWentBackAt = redis.observationTime();
@@ -111,6 +113,7 @@ export class Run {
         } else redis.lose(command.skewMs);
         return;
       case 'postgres':
+        if (command.what === 'restore') world.losses++;
         if (command.what === 'save') postgres.save();
         else if (command.what === 'restore') postgres.restore();
         else if (command.what === 'replace mirror') postgres.replaceMirror();

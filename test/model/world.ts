@@ -28,6 +28,8 @@ export class World {
   readonly wantedRefreshes: { readonly username: string }[] = [];
   /** An operator's `resync`, until a writer hears it. */
   resyncWanted = false;
+  /** How often Redis or Postgres went back or lost everything. */
+  losses = 0;
   /** When Redis last came back as it had been before: observation time. */
   redisWentBackAt = 0;
   /** A row was refused once: it is tried again when a resync comes. */
