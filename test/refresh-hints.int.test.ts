@@ -127,7 +127,7 @@ test('Invariant 7: a flood for 100,000 users keeps within the budget, does not s
   const scan = await feed.scan();
   expect(scan).toMatchObject({ complete: true, users: 600 });
   // Ten pages at 0.7 of the budget, and its begin and end.
-  expect(performance.now() - began).toBeLessThan(6_000);
+  expect(performance.now() - began).toBeLessThan(20_000);
   await feed.expectMirrorEqualsPool();
   // What was hinted at before a complete scan began is settled by it.
   await idle(feed);
