@@ -147,8 +147,8 @@ test('every change arrives, first arrivals in order for each user, repeats with 
   }
   expect(new Set(ids.values()).size).toBe(total);
   expectOrder(receiver);
-  // It was killed in the middle of things: there were repeats, and the hopeless one was tried in more than one life.
-  expect(receiver.accepted.length).toBeGreaterThan(total - 1);
+  // There were tries again, all under the same ids; whether one that had been accepted was sent again is the kills' luck.
+  expect(receiver.received.length).toBeGreaterThan(total);
   expect((await feed.subscription()).fence).toBeGreaterThanOrEqual(KILLS);
   const [owed, ...others] = await until('the owed', async () => {
     const pending = await feed.pending();
